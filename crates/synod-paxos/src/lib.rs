@@ -1,0 +1,28 @@
+//! The Paxos protocols, without IO.
+//!
+//! (prose to come)
+#![deny(missing_docs)]
+
+pub mod event;
+pub mod ids;
+pub mod message;
+pub mod options;
+pub mod output;
+pub mod quorum;
+pub mod recovered;
+pub mod replica;
+pub mod slot;
+pub mod time;
+pub mod value;
+
+pub use event::{Event, HaltReason, Ignored, StepDown};
+pub use ids::{Ballot, Incarnation, Peer, ReplicaId};
+pub use message::Message;
+pub use options::Options;
+pub use output::{Output, PersistId, ReadId, Record};
+pub use quorum::{Quorums, ReplicaSet};
+pub use recovered::Recovered;
+pub use replica::{Busy, Identity, Replica, Withdrawal};
+pub use slot::Slot;
+pub use time::{LogTime, Time};
+pub use value::{AcceptedValue, Batch, Command, CommandId, Value};

@@ -1,0 +1,75 @@
+//! What a slot can choose.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::ids::{Ballot, ReplicaId};
+use crate::time::LogTime;
+
+/// What a slot chooses.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Value {
+    /// Nothing: fills a hole that a new leader found.
+    Noop,
+    /// The first value of a new leader, above everything it found. It names the ballot it was first
+    /// proposed in, also when a later leader proposes it again.
+    ///
+    /// Safety: a value at a slot above a barrier, accepted in a ballot below the barrier's, was
+    /// never chosen and never will be: the quorum that promised the barrier's ballot had not
+    /// accepted it.
+    Barrier(Ballot),
+    /// Commands of clients.
+    Batch(Batch),
+}
+
+/// Commands that share a slot, in the order in which they apply.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Batch {
+    /// Log time when the leader formed it.
+    pub stamp: LogTime,
+    /// At least one.
+    pub commands: Arc<[Command]>,
+}
+
+/// What a client asks of the state machine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Command {
+    /// Which member took it from a client.
+    pub id: CommandId,
+    /// What the state machine reads. Opaque here.
+    pub payload: Bytes,
+}
+
+/// Identifies a command for as long as the cluster lives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct CommandId {
+    /// The member that took it from a client and answers it.
+    pub replica: ReplicaId,
+    /// One run of that member's process: drawn at random when it starts.
+    pub life: u64,
+    /// Counts up from 1 within the life.
+    pub number: u64,
+}
+
+impl Value {
+    /// About how many bytes it takes in memory, on the wire and in the log.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Noop | Self::Barrier(_) => 32,
+            Self::Batch(batch) => {
+                32 + batch.commands.iter().map(|c| 32 + c.payload.len()).sum::<usize>()
+            }
+        }
+    }
+}
+
+/// What an acceptor holds for a slot.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AcceptedValue {
+    /// The ballot it was accepted in.
+    pub ballot: Ballot,
+    /// The value.
+    pub value: Value,
+}

@@ -1,0 +1,43 @@
+//! What a user of this crate brings: a deterministic state machine.
+
+use bytes::Bytes;
+use synod_paxos::{LogTime, Slot};
+
+/// A deterministic state machine: the same entries in the same order give the same state and the
+/// same replies on every member.
+pub trait StateMachine: Send + 'static {
+    /// What the client that proposed a command gets back, on the member it proposed it to.
+    type Reply: Send + 'static;
+
+    /// Applies one command.
+    fn apply(&mut self, entry: Entry<'_>) -> Self::Reply;
+
+    /// All commands of this slot were applied (there may be none). A machine that keeps its state
+    /// outside the log records `slot.next()` as applied, together with the changes of the slot.
+    fn slot_applied(&mut self, slot: Slot, stamp: LogTime) {
+        let _ = (slot, stamp);
+    }
+
+    /// At start: the slot to apply first; everything below is in the state already. A machine that
+    /// lives in memory only starts at the first slot, and the whole log is replayed.
+    fn applied_watermark(&self) -> Slot {
+        Slot::FIRST
+    }
+
+    /// Everything below this slot survives a crash without the log. Asked from time to time; the
+    /// log may be trimmed up to the lowest answer of all members.
+    fn stable_watermark(&self) -> Slot {
+        Slot::FIRST
+    }
+}
+
+/// A command at its place in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Its slot.
+    pub slot: Slot,
+    /// The log's time: the highest stamp up to this slot. Never goes back.
+    pub time: LogTime,
+    /// What the client proposed.
+    pub payload: &'a Bytes,
+}

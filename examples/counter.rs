@@ -1,0 +1,2 @@
+//! A replicated counter.
+fn main() {}
