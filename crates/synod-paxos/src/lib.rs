@@ -6,8 +6,10 @@
 pub mod event;
 pub mod ids;
 pub mod message;
+mod mutants;
 pub mod options;
 pub mod output;
+pub mod prefix;
 pub mod quorum;
 pub mod recovered;
 pub mod replica;
@@ -18,8 +20,11 @@ pub mod value;
 pub use event::{Event, HaltReason, Ignored, StepDown};
 pub use ids::{Ballot, Incarnation, Peer, ReplicaId};
 pub use message::Message;
+#[cfg(feature = "mutants")]
+pub use mutants::Mutant;
 pub use options::Options;
 pub use output::{Output, PersistId, ReadId, Record};
+pub use prefix::Prefix;
 pub use quorum::{Quorums, ReplicaSet};
 pub use recovered::Recovered;
 pub use replica::{Busy, Identity, Replica, Withdrawal};

@@ -21,6 +21,7 @@
 //! ```
 
 use crate::ids::{Ballot, Incarnation, ReplicaId};
+use crate::prefix::Prefix;
 use crate::slot::Slot;
 use crate::value::{AcceptedValue, Command, Value};
 
@@ -130,10 +131,12 @@ pub struct Promise {
     pub ballot: Ballot,
     /// The first slot this page speaks of.
     pub from: Slot,
-    /// What the sender holds, by rising slot, each at most once, from `from` up to `next`.
+    /// What the sender holds for open slots, by rising slot, each at most once, from `from` up to
+    /// `next`. Slots below `prefix.end` are left out: what was chosen there is learned by
+    /// [`CatchUp`].
     pub entries: Vec<(Slot, AcceptedValue)>,
-    /// The sender's chosen watermark: entries below it are chosen.
-    pub chosen: Slot,
+    /// What the sender knows to be chosen.
+    pub prefix: Prefix,
     /// Where the next page begins; `None` if there is nothing above this page.
     pub next: Option<Slot>,
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::mutants::Mutant;
+
 /// Time-outs and bounds of a replica. All members of a cluster should have the same.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Options {
@@ -34,6 +36,30 @@ pub struct Options {
     pub cache_bytes_max: usize,
     /// How far above its own chosen watermark a member accepts slots. Default 16,384.
     pub window_slots_max: u64,
+    /// The log is trimmed when so many more slots can go. Default 4,096.
+    pub trim_slots_min: u64,
+    /// The wrong variant of the protocol to run, for tests that prove that checkers can fail.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<crate::Mutant>,
+}
+
+impl Options {
+    /// How long to wait for an answer before asking again.
+    pub(crate) fn resend_after(&self) -> Duration {
+        self.heartbeat_interval * 2
+    }
+
+    /// Whether this replica runs a wrong variant. Never true in a build that serves.
+    #[cfg_attr(not(feature = "mutants"), expect(clippy::unused_self, reason = "see the feature"))]
+    pub(crate) fn mutated(&self, mutant: Mutant) -> bool {
+        #[cfg(feature = "mutants")]
+        return self.mutant == Some(mutant);
+        #[cfg(not(feature = "mutants"))]
+        {
+            let _ = mutant;
+            false
+        }
+    }
 }
 
 impl Default for Options {
@@ -51,6 +77,9 @@ impl Default for Options {
             page_bytes_max: 1 << 20,
             cache_bytes_max: 64 << 20,
             window_slots_max: 16_384,
+            trim_slots_min: 4096,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 }

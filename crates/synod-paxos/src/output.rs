@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::event::{Event, HaltReason};
 use crate::ids::{Ballot, Peer, ReplicaId};
 use crate::message::Message;
+use crate::prefix::Prefix;
 use crate::quorum::ReplicaSet;
 use crate::slot::Slot;
 use crate::value::Value;
@@ -61,9 +62,9 @@ pub enum Record {
         /// The value.
         value: Value,
     },
-    /// Every slot below is chosen, and the last record of each such slot holds what was chosen.
-    /// A hint: losing it costs time, not safety, so nothing waits for it.
-    Chosen(Slot),
+    /// Every slot of the prefix is chosen, and the last record of each such slot holds what was
+    /// chosen. A hint: losing it costs time, not safety, so nothing waits for it.
+    Chosen(Prefix),
 }
 
 /// Something for the world to do. Outputs come in an order that the world keeps: records are
@@ -112,6 +113,15 @@ pub enum Output {
         chosen: Slot,
         /// Stop before a value that would exceed this.
         bytes_max: usize,
+    },
+    /// Nobody needs the values below this slot any more: the log may drop their records once the
+    /// record `after` is durable. Everything else that records before `after` told was handed out
+    /// again just before it.
+    TrimLog {
+        /// The first slot whose record must stay.
+        below: Slot,
+        /// Wait for this.
+        after: PersistId,
     },
     /// Something happened that people may want to know. Never needed for correctness.
     Event(Event),

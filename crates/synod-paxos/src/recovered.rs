@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::{Ballot, Incarnation, ReplicaId};
 use crate::output::Record;
+use crate::prefix::Prefix;
 use crate::slot::Slot;
 use crate::value::AcceptedValue;
 
@@ -14,8 +15,8 @@ pub struct Recovered {
     pub promised: Ballot,
     /// The last value of each slot.
     pub accepted: BTreeMap<Slot, AcceptedValue>,
-    /// Every slot below is chosen.
-    pub chosen: Slot,
+    /// What is known to be chosen.
+    pub prefix: Prefix,
     /// Who was met, under which incarnation; this member among them once it has started.
     pub met: BTreeMap<ReplicaId, Incarnation>,
 }
@@ -33,16 +34,25 @@ impl Recovered {
                 self.accepted.insert(slot, AcceptedValue { ballot, value });
             }
             Record::Learned { slot, value } => {
-                // The ballot it was chosen in is not known; zero never wins over one that is, and
-                // nobody compares the ballots of chosen values.
+                if slot == self.prefix.end {
+                    self.prefix.extend(&value);
+                }
+                // The ballot it was chosen in is not known. Zero is right even if the prefix ends
+                // below: whoever chose it reports it with its ballot, and this member's own
+                // acceptance, if it had one, was of a value that was not chosen.
                 self.accepted.insert(slot, AcceptedValue { ballot: Ballot::ZERO, value });
             }
-            Record::Chosen(watermark) => self.chosen = self.chosen.max(watermark),
+            Record::Chosen(prefix) => self.prefix = self.prefix.max(prefix),
         }
     }
 
-    /// Forgets the values below a slot: they are in the state machine for good.
+    /// Forgets the values below a slot, all of which are chosen: they are in the state machine for
+    /// good. What they say about the prefix stays.
     pub fn forget_below(&mut self, slot: Slot) {
-        self.accepted = self.accepted.split_off(&slot);
+        let kept = self.accepted.split_off(&slot);
+        for forgotten in std::mem::replace(&mut self.accepted, kept).values() {
+            self.prefix.fold(&forgotten.value);
+        }
+        self.prefix.end = self.prefix.end.max(slot);
     }
 }
