@@ -1,1 +1,61 @@
-//! synod-kv.
+//! The store as a deterministic state machine: etcd's keys, revisions, transactions and history.
+//!
+//! Reading order:
+//!
+//! 1. [`Revision`], [`Key`], [`KeyRange`]: the words.
+//! 2. [`Command`] and its parts: what a client may ask. A value of these types cannot be
+//!    malformed; [`Command::encode`] gives the bytes that the log replicates.
+//! 3. [`Reply`]: what the store answers.
+//! 4. `tree`, `versions`: the index, an ordered tree of keys with the versions of each.
+//! 5. [`Engine`]: ordered bytes on disk, which hold the values by revision.
+//! 6. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`Flusher`] writes
+//!    behind.
+//!
+//! ```text
+//!             command of the log                 reads of clients, watches
+//!                     │                                   │
+//!                     ▼                                   ▼
+//!   ┌───────┐   ┌───────────┐  read lock, 512 keys   ┌────────┐
+//!   │ Store │──▶│   State   │◀───────────────────────│ Reader │
+//!   └───────┘   │ index     │                        └────────┘
+//!  one thread   │ overlay   │                             │ values that left the overlay
+//!               └───────────┘                             ▼
+//!                     │ rows in revision order        ┌────────┐
+//!                     └──────────▶ Flusher ──────────▶│ Engine │
+//!                              one atomic batch:      └────────┘
+//!                       rows + revision + applied slot + digest
+//! ```
+//!
+//! **Invariant: deterministic.** What the store answers, and its digest, follow from the commands
+//! applied and from nothing else: no clock, no randomness, no schedule of flushes or of reclaimed
+//! rows.
+//!
+//! **Invariant: a revision is whole.** All changes of one command share one revision. Readers see
+//! it entirely or not at all, and the engine holds it entirely or not at all.
+//!
+//! Rows go to the engine *behind* the log: a crash loses what was not flushed, and the log replays
+//! it from [`Store::applied_slot`].
+
+#![deny(missing_docs)]
+
+mod codec;
+mod command;
+mod conflict;
+mod engine;
+mod key;
+mod response;
+mod revision;
+mod txn;
+
+pub use codec::{COMMAND_BYTES_MAX, DecodeError};
+pub use command::{
+    Assign, Bounds, Command, Compact, DeleteRange, Put, Range, Sort, SortOrder, SortTarget,
+};
+pub use engine::{Engine, WriteBatch};
+pub use key::{EmptyKey, Key, KeyRange};
+pub use response::{
+    ApplyError, CompactResponse, DeleteRangeResponse, KeyValue, OpResponse, PutResponse,
+    RangeResponse, Reply, Response, TxnResponse,
+};
+pub use revision::Revision;
+pub use txn::{Compare, Comparison, Op, Target, Txn, TxnError};
