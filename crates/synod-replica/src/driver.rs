@@ -1,8 +1,36 @@
 //! The driver: core, state machine and waiting clients, put together without IO.
 //!
-//! The same driver runs in production (behind [`crate::runtime`]), in the simulator and in tests.
+//! ```text
+//!   peers, clock, log ──▶ ┌────────┐ ──▶ Effects: persist, send, serve the log, trim it
+//!   propose, read     ──▶ │ Driver │
+//!   replies           ◀── └────────┘ ──▶ StateMachine: apply, in the order of slots
+//! ```
+//!
+//! Inputs only change the core; [`Driver::run_outputs`] then does what the core asks for. The same
+//! driver runs in production (behind [`crate::runtime`]), in the simulator and in tests, so it
+//! reaches for no clock, thread or disk: time comes in with every call.
+//!
+//! Invariants:
+//! * A message that waits for a record is handed to [`Effects::send`] only after
+//!   [`Driver::handle_persisted`] named that record or a later one.
+//! * Values apply in the order of slots, each once; a client gets its reply after its command was
+//!   applied here, and each client is answered exactly once.
 
-use synod_paxos::{Event, HaltReason, Message, PersistId, Record, ReplicaId, ReplicaSet, Slot};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use synod_paxos::{
+    Batch, Command, CommandId, Event, HaltReason, Identity, LogTime, Message, Output, Peer,
+    PersistId, ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value,
+    Withdrawal,
+};
+
+use crate::client::{
+    BoxedProposeClient, BoxedReadClient, ProposeClient, ProposeError, ReadClient, ReadError,
+};
+use crate::machine::{Entry, StateMachine};
+use crate::waiting::Waiting;
 
 /// What the driver asks of its surroundings. Calls come in the order in which they must take
 /// effect; a message is handed over only when what it waits for is durable.
@@ -13,10 +41,411 @@ pub trait Effects {
     fn send(&mut self, to: &ReplicaSet, message: Message);
     /// Read chosen values from the log and send them to the peer as `Learned`.
     fn serve_log(&mut self, to: ReplicaId, from: Slot, chosen: Slot, bytes_max: usize);
-    /// The log may be trimmed: nobody needs what was chosen below this slot.
+    /// The log may drop the records of values below this slot. All that older records tell besides
+    /// is in younger ones, which are durable.
     fn trim_log(&mut self, below: Slot);
     /// Something happened.
     fn event(&mut self, event: &Event);
     /// The member must stop.
     fn halt(&mut self, reason: &HaltReason);
+    /// All records and messages of this round were handed over; applying begins. Who gathers them
+    /// lets them go now, so that neither disk nor network waits for the state machine.
+    fn flush(&mut self) {}
+}
+
+/// Bounds of the driver.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DriverOptions {
+    /// How often the state machine is asked what survives a crash without the log. Default 1 s.
+    pub stable_interval: Duration,
+    /// While so many records wait for the disk, messages that would add large ones are dropped, as
+    /// if the network had lost them. Default 16,384.
+    pub undurable_records_max: usize,
+    /// The same, in bytes of values. Default 64 MiB.
+    pub undurable_bytes_max: usize,
+}
+
+impl Default for DriverOptions {
+    fn default() -> Self {
+        Self {
+            stable_interval: Duration::from_secs(1),
+            undurable_records_max: 16_384,
+            undurable_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// One member at work, without IO. `P` and `R` are those who wait for replies and for reads;
+/// boxed closures unless something leaner is at hand.
+pub struct Driver<
+    M: StateMachine,
+    P = BoxedProposeClient<<M as StateMachine>::Reply>,
+    R = BoxedReadClient<M>,
+> {
+    replica: Replica,
+    machine: M,
+    me: Peer,
+    life: u64,
+    options: DriverOptions,
+    proposals: Waiting<CommandId, P>,
+    reads: Waiting<ReadId, R>,
+    undurable: Undurable,
+    /// What waits for a record, by rising record; bounded by the records that wait.
+    held: VecDeque<(PersistId, Held)>,
+    /// Values and grants that came out in this round, still to be worked off.
+    ready: VecDeque<Ready>,
+    applied: Slot,
+    log_time: LogTime,
+    stable_asked: Time,
+    stopping: bool,
+    halted: bool,
+}
+
+impl<M, P, R> Driver<M, P, R>
+where
+    M: StateMachine,
+    P: ProposeClient<M::Reply>,
+    R: ReadClient<M>,
+{
+    /// A member as its log left it. Everything below the machine's applied watermark is in the
+    /// machine already, and `recovered` holds every value from there on.
+    #[must_use]
+    pub fn new(
+        identity: Identity,
+        paxos: synod_paxos::Options,
+        options: DriverOptions,
+        recovered: Recovered,
+        machine: M,
+        now: Time,
+    ) -> Self {
+        let (me, life) = (identity.me, identity.life);
+        let applied = machine.applied_watermark();
+        let log_time = machine.log_time();
+        let mut replica = Replica::new(identity, paxos, recovered, applied, now);
+        replica.handle_stable(machine.stable_watermark());
+        Self {
+            replica,
+            machine,
+            me,
+            life,
+            options,
+            proposals: Waiting::new(),
+            reads: Waiting::new(),
+            undurable: Undurable::default(),
+            held: VecDeque::new(),
+            ready: VecDeque::new(),
+            applied,
+            log_time,
+            stable_asked: now,
+            stopping: false,
+            halted: false,
+        }
+    }
+
+    /// A message came from a peer, as the transport identified it.
+    pub fn handle_message(&mut self, now: Time, from: Peer, message: Message) {
+        let full = self.undurable.records() >= self.options.undurable_records_max
+            || self.undurable.bytes() >= self.options.undurable_bytes_max;
+        if full && message.is_bulk() {
+            return;
+        }
+        self.replica.handle_message(now, from, message);
+    }
+
+    /// Time has passed. Call at [`Driver::next_tick`] or a little later.
+    pub fn handle_tick(&mut self, now: Time) {
+        self.replica.handle_tick(now);
+        while let Some((id, client)) = self.proposals.take_due(now) {
+            let outcome = self.replica.withdraw(id);
+            client.answer(Err(ProposeError::TimedOut { outcome }));
+        }
+        while let Some((read, client)) = self.reads.take_due(now) {
+            self.replica.forget_read(read);
+            client.answer(&self.machine, Err(ReadError::TimedOut));
+        }
+        if now.since(self.stable_asked) >= self.options.stable_interval {
+            self.stable_asked = now;
+            self.replica.handle_stable(self.machine.stable_watermark());
+        }
+    }
+
+    /// This record and all before it are durable.
+    pub fn handle_persisted(&mut self, now: Time, id: PersistId) {
+        self.undurable.settle(id);
+        self.replica.handle_persisted(now, id);
+    }
+
+    /// A peer's process is gone: its connection closed, and a new one was refused.
+    pub fn handle_unreachable(&mut self, now: Time, peer: ReplicaId) {
+        self.replica.handle_unreachable(now, peer);
+    }
+
+    /// Proposes a command; the client gets the machine's reply, or an error after `timeout`.
+    pub fn propose(&mut self, now: Time, payload: Bytes, timeout: Duration, client: P) {
+        if self.stopping {
+            let outcome = Withdrawal::NeverApplied;
+            return client.answer(Err(ProposeError::Stopping { outcome }));
+        }
+        match self.replica.propose(now, payload) {
+            Ok(id) => self.proposals.insert(id, now.plus(timeout), client),
+            Err(synod_paxos::Busy) => client.answer(Err(ProposeError::Busy)),
+        }
+    }
+
+    /// Asks for a linearizable read; the client gets it, or an error after `timeout`.
+    pub fn read(&mut self, now: Time, timeout: Duration, client: R) {
+        if self.stopping {
+            return client.answer(&self.machine, Err(ReadError::Stopping));
+        }
+        match self.replica.read(now) {
+            Ok(read) => self.reads.insert(read, now.plus(timeout), client),
+            Err(synod_paxos::Busy) => client.answer(&self.machine, Err(ReadError::Busy)),
+        }
+    }
+
+    /// Hands leadership over, to the most caught-up member if `to` is `None`. True if this member
+    /// leads and there is somebody to hand over to; it is done when `is_leader` turns false.
+    pub fn transfer(&mut self, now: Time, to: Option<ReplicaId>) -> bool {
+        self.replica.transfer(now, to)
+    }
+
+    /// Takes no more commands and reads from clients. Those that wait are still answered.
+    pub fn stop_taking(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Answers everybody who still waits; the member stops now.
+    pub fn abandon_clients(&mut self) {
+        self.stopping = true;
+        while let Some((id, client)) = self.proposals.take_any() {
+            let outcome = self.replica.withdraw(id);
+            client.answer(Err(ProposeError::Stopping { outcome }));
+        }
+        while let Some((read, client)) = self.reads.take_any() {
+            self.replica.forget_read(read);
+            client.answer(&self.machine, Err(ReadError::Stopping));
+        }
+    }
+
+    /// Does what the core asks for, until it asks for nothing more. Call after each round of
+    /// inputs: commands that came in since the last call share a batch.
+    pub fn run_outputs(&mut self, now: Time, effects: &mut impl Effects) {
+        while !self.halted {
+            self.release_held(effects);
+            while let Some(output) = self.replica.poll_output(now) {
+                self.run_output(output, effects);
+            }
+            if self.ready.is_empty() {
+                break;
+            }
+            effects.flush();
+            while let Some(ready) = self.ready.pop_front() {
+                self.run_ready(ready);
+            }
+        }
+        effects.flush();
+    }
+
+    /// When [`Driver::handle_tick`] wants to be called next.
+    #[must_use]
+    pub fn next_tick(&self) -> Time {
+        let own = self.stable_asked.plus(self.options.stable_interval);
+        [self.proposals.next_deadline(), self.reads.next_deadline(), Some(own)]
+            .into_iter()
+            .flatten()
+            .fold(self.replica.next_tick(), Time::min)
+    }
+
+    /// The core, to look at.
+    #[must_use]
+    pub const fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// The state machine, to look at. What it says is current only inside a granted read.
+    #[must_use]
+    pub const fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// The state machine, for a simulator that makes its stable part lag. Nothing that `apply`
+    /// depends on may change this way.
+    #[must_use]
+    pub const fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
+    /// Gives the machine back: the member is over.
+    #[must_use]
+    pub fn into_machine(self) -> M {
+        self.machine
+    }
+
+    /// Every slot below is in the state machine.
+    #[must_use]
+    pub const fn applied_watermark(&self) -> Slot {
+        self.applied
+    }
+
+    /// How many clients wait for replies.
+    #[must_use]
+    pub fn proposals_waiting(&self) -> usize {
+        self.proposals.len()
+    }
+
+    /// How many clients wait to read.
+    #[must_use]
+    pub fn reads_waiting(&self) -> usize {
+        self.reads.len()
+    }
+
+    /// How many records wait for the disk.
+    #[must_use]
+    pub fn records_undurable(&self) -> usize {
+        self.undurable.records()
+    }
+
+    /// Whether nobody waits for an answer.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.proposals.is_empty() && self.reads.is_empty()
+    }
+
+    fn run_output(&mut self, output: Output, effects: &mut impl Effects) {
+        match output {
+            Output::Persist { id, record } => {
+                self.undurable.add(id, &record);
+                effects.persist(id, record);
+            }
+            Output::Send { to, message, after } => {
+                self.run_after(after.unwrap_or_default(), Held::Send(to, message), effects);
+            }
+            Output::TrimLog { below, after } => {
+                self.run_after(after, Held::Trim(below), effects);
+            }
+            Output::Apply { slot, value } => self.ready.push_back(Ready::Apply(slot, value)),
+            Output::ReadReady { read, applied } => {
+                self.ready.push_back(Ready::Read(read, applied));
+            }
+            Output::ServeLog { to, from, chosen, bytes_max } => {
+                effects.serve_log(to, from, chosen, bytes_max);
+            }
+            Output::Event(event) => effects.event(&event),
+            Output::Halt(reason) => {
+                self.halted = true;
+                effects.halt(&reason);
+            }
+        }
+    }
+
+    /// Does it at once if the record is durable; else keeps it, behind what waits for the same
+    /// record or an earlier one.
+    fn run_after(&mut self, record: PersistId, held: Held, effects: &mut impl Effects) {
+        if record <= self.undurable.durable {
+            return held.run(effects);
+        }
+        let at = self.held.partition_point(|(other, _)| *other <= record);
+        self.held.insert(at, (record, held));
+    }
+
+    fn release_held(&mut self, effects: &mut impl Effects) {
+        while self.held.front().is_some_and(|(record, _)| *record <= self.undurable.durable) {
+            if let Some((_, held)) = self.held.pop_front() {
+                held.run(effects);
+            }
+        }
+    }
+
+    fn run_ready(&mut self, ready: Ready) {
+        match ready {
+            Ready::Apply(slot, value) => self.apply(slot, &value),
+            Ready::Read(read, applied) => {
+                assert!(applied <= self.applied, "a read of {applied} before {}", self.applied);
+                if let Some(client) = self.reads.take(read) {
+                    client.answer(&self.machine, Ok(self.applied));
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, slot: Slot, value: &Value) {
+        assert_eq!(slot, self.applied, "slots apply without gaps");
+        if let Value::Batch(Batch { stamp, commands }) = value {
+            self.log_time = self.log_time.max(*stamp);
+            for command in commands.iter() {
+                self.apply_command(slot, command);
+            }
+        }
+        self.applied = slot.next();
+        self.machine.slot_applied(slot, self.log_time);
+    }
+
+    fn apply_command(&mut self, slot: Slot, Command { id, payload }: &Command) {
+        let reply = self.machine.apply(Entry { slot, time: self.log_time, payload });
+        if id.replica == self.me.id && id.life == self.life {
+            // Nobody waits if its time was over before.
+            if let Some(client) = self.proposals.take(*id) {
+                client.answer(Ok(reply));
+            }
+        }
+    }
+}
+
+/// What must not be done before a record is durable.
+enum Held {
+    Send(ReplicaSet, Message),
+    Trim(Slot),
+}
+
+impl Held {
+    fn run(self, effects: &mut impl Effects) {
+        match self {
+            Self::Send(to, message) => effects.send(&to, message),
+            Self::Trim(below) => effects.trim_log(below),
+        }
+    }
+}
+
+/// Work for the state machine and those who read it.
+enum Ready {
+    Apply(Slot, Value),
+    Read(ReadId, Slot),
+}
+
+/// The records that wait for the disk, in order.
+#[derive(Default)]
+struct Undurable {
+    records: VecDeque<(PersistId, usize)>,
+    bytes: usize,
+    durable: PersistId,
+}
+
+impl Undurable {
+    fn add(&mut self, id: PersistId, record: &Record) {
+        let bytes = match record {
+            Record::Accepted { value, .. } | Record::Learned { value, .. } => value.bytes(),
+            Record::Met(_) | Record::Promised(_) | Record::Chosen(_) => 0,
+        };
+        self.records.push_back((id, bytes));
+        self.bytes += bytes;
+    }
+
+    fn settle(&mut self, durable: PersistId) {
+        self.durable = self.durable.max(durable);
+        while let Some((id, bytes)) = self.records.front().copied() {
+            if id > durable {
+                break;
+            }
+            self.records.pop_front();
+            self.bytes -= bytes;
+        }
+    }
+
+    fn records(&self) -> usize {
+        self.records.len()
+    }
+
+    const fn bytes(&self) -> usize {
+        self.bytes
+    }
 }

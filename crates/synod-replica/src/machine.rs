@@ -24,6 +24,11 @@ pub trait StateMachine: Send + 'static {
         Slot::FIRST
     }
 
+    /// At start: the log's time as of the applied watermark, so that it goes on from there.
+    fn log_time(&self) -> LogTime {
+        LogTime::default()
+    }
+
     /// Everything below this slot survives a crash without the log. Asked from time to time; the
     /// log may be trimmed up to the lowest answer of all members.
     fn stable_watermark(&self) -> Slot {

@@ -1,0 +1,75 @@
+//! How the driver answers those who asked: with what, and through what.
+
+use synod_paxos::{Slot, Withdrawal};
+
+/// Why a command brought no reply.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ProposeError {
+    /// Too much waits already; the command was not taken and never will be applied.
+    #[error("too many commands wait already: try again later")]
+    Busy,
+    /// Its time was over.
+    #[error("timed out, {}", describe(*outcome))]
+    TimedOut {
+        /// What became of the command.
+        outcome: Withdrawal,
+    },
+    /// This member stops.
+    #[error("this member is stopping, {}: ask another one", describe(*outcome))]
+    Stopping {
+        /// What became of the command.
+        outcome: Withdrawal,
+    },
+}
+
+const fn describe(outcome: Withdrawal) -> &'static str {
+    match outcome {
+        Withdrawal::NeverApplied => "and the command was not applied and never will be",
+        Withdrawal::Unknown => "and whether the command applies is unknown",
+    }
+}
+
+/// Why a read was not granted. Nothing was changed: it can be asked again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ReadError {
+    /// Too many reads wait already.
+    #[error("too many reads wait already: try again later")]
+    Busy,
+    /// No leader confirmed in time how far one must have applied.
+    #[error("timed out: no leader confirmed the read")]
+    TimedOut,
+    /// This member stops.
+    #[error("this member is stopping: ask another one")]
+    Stopping,
+}
+
+/// Who waits for the reply to a command.
+pub trait ProposeClient<R> {
+    /// Gives the answer.
+    fn answer(self, outcome: Result<R, ProposeError>);
+}
+
+/// Who waits to read.
+pub trait ReadClient<M> {
+    /// Gives the answer: everything below the slot is applied, and the machine is current as of
+    /// some moment after the read was asked for. It must be quick: the member waits for it.
+    fn answer(self, machine: &M, granted: Result<Slot, ReadError>);
+}
+
+/// A closure that takes the answer to a command.
+pub type BoxedProposeClient<R> = Box<dyn FnOnce(Result<R, ProposeError>) + Send>;
+
+/// A closure that reads.
+pub type BoxedReadClient<M> = Box<dyn FnOnce(&M, Result<Slot, ReadError>) + Send>;
+
+impl<R> ProposeClient<R> for BoxedProposeClient<R> {
+    fn answer(self, outcome: Result<R, ProposeError>) {
+        self(outcome);
+    }
+}
+
+impl<M> ReadClient<M> for BoxedReadClient<M> {
+    fn answer(self, machine: &M, granted: Result<Slot, ReadError>) {
+        self(machine, granted);
+    }
+}
