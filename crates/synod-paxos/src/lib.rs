@@ -3,14 +3,24 @@
 //! (prose to come)
 #![deny(missing_docs)]
 
+mod acceptor;
+pub mod basic;
+mod commands;
+mod election;
 pub mod event;
+mod formation;
 pub mod ids;
+mod invariants;
+mod learner;
 pub mod message;
 mod mutants;
 pub mod options;
 pub mod output;
+pub mod parts;
 pub mod prefix;
+mod proposer;
 pub mod quorum;
+mod reads;
 pub mod recovered;
 pub mod replica;
 pub mod slot;

@@ -89,10 +89,7 @@ impl Message {
     /// Whether it may be large, so that it must not stand in the way of the others.
     #[must_use]
     pub const fn is_bulk(&self) -> bool {
-        matches!(
-            self,
-            Self::Promise(_) | Self::Accept(_) | Self::Learned(_) | Self::Forward(_)
-        )
+        matches!(self, Self::Promise(_) | Self::Accept(_) | Self::Learned(_) | Self::Forward(_))
     }
 }
 

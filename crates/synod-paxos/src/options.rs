@@ -40,7 +40,7 @@ pub struct Options {
     pub trim_slots_min: u64,
     /// The wrong variant of the protocol to run, for tests that prove that checkers can fail.
     #[cfg(feature = "mutants")]
-    pub mutant: Option<crate::Mutant>,
+    pub mutant: Option<Mutant>,
 }
 
 impl Options {

@@ -1,16 +1,24 @@
 //! One member of the cluster: the parts put together.
 
-use bytes::Bytes;
+use std::collections::VecDeque;
 
+use crate::acceptor::Acceptor;
+use crate::commands::OwnCommands;
+use crate::election::Election;
+use crate::event::{Event, Ignored};
+use crate::formation::Formation;
 use crate::ids::{Ballot, Peer, ReplicaId};
+use crate::learner::Learner;
 use crate::message::Message;
+use crate::mutants::Mutant;
 use crate::options::Options;
-use crate::output::{Output, Outputs, PersistId, ReadId};
-use crate::quorum::ReplicaSet;
+use crate::output::{Output, Outputs, PersistId};
+use crate::proposer::Proposer;
+use crate::quorum::{Quorums, ReplicaSet};
+use crate::reads::Reads;
 use crate::recovered::Recovered;
 use crate::slot::Slot;
 use crate::time::Time;
-use crate::value::CommandId;
 
 /// Who a replica is. Comes from outside, like time and chance.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,93 +47,279 @@ pub enum Withdrawal {
 }
 
 /// A member: acceptor, learner, and at times proposer.
+///
+/// Its methods come in four families. The **world** tells it what happened: [`handle_message`],
+/// [`handle_tick`], [`handle_persisted`], [`handle_unreachable`], [`handle_stable`]. The
+/// **application** asks: [`propose`], [`withdraw`], [`read`], [`forget_read`], [`transfer`].
+/// **Effects** come out of [`poll_output`], as data. The rest are **getters**. No method blocks,
+/// fails for what a peer sent, or looks at a clock, a disk or a network.
+///
+/// [`handle_message`]: Self::handle_message
+/// [`handle_tick`]: Self::handle_tick
+/// [`handle_persisted`]: Self::handle_persisted
+/// [`handle_unreachable`]: Self::handle_unreachable
+/// [`handle_stable`]: Self::handle_stable
+/// [`propose`]: Self::propose
+/// [`withdraw`]: Self::withdraw
+/// [`read`]: Self::read
+/// [`forget_read`]: Self::forget_read
+/// [`transfer`]: Self::transfer
+/// [`poll_output`]: Self::poll_output
 #[derive(Debug)]
 pub struct Replica {
-    outputs: Outputs,
+    pub(crate) identity: Identity,
+    pub(crate) options: Options,
+    pub(crate) quorums: Quorums,
+    /// All members but this one.
+    pub(crate) peers: ReplicaSet,
+    pub(crate) now: Time,
+    pub(crate) outputs: Outputs,
+    pub(crate) formation: Formation,
+    pub(crate) acceptor: Acceptor,
+    pub(crate) learner: Learner,
+    pub(crate) proposer: Proposer,
+    pub(crate) election: Election,
+    pub(crate) own: OwnCommands,
+    pub(crate) reads: Reads,
+    /// Own promises (no slot) and acceptances that count once their record is durable.
+    pub(crate) self_votes: VecDeque<(PersistId, Ballot, Option<Slot>)>,
+    /// It must not go on; see [`Output::Halt`].
+    pub(crate) halted: bool,
+    /// The promises of the last candidacy, for [`Mutant::KeepPromises`] only.
+    #[cfg(feature = "mutants")]
+    pub(crate) kept_promises: crate::parts::Tally,
 }
 
 impl Replica {
     /// A replica as its log left it. `applied` is the watermark of the state machine: everything
     /// below is in it already, and `recovered.accepted` holds every chosen value from there on.
+    ///
+    /// # Panics
+    /// If the identity's id is not among its members, or the log is of another incarnation.
     #[must_use]
-    pub fn new(identity: Identity, options: Options, recovered: Recovered, applied: Slot, now: Time) -> Self {
-        let _ = (identity, options, recovered, applied, now);
-        Self { outputs: Outputs::default() }
+    pub fn new(
+        identity: Identity,
+        options: Options,
+        mut recovered: Recovered,
+        applied: Slot,
+        now: Time,
+    ) -> Self {
+        let Peer { id: me, incarnation } = identity.me;
+        assert!(identity.members.contains(me), "{me} is not a member of {}", identity.members);
+        let logged = recovered.met.get(&me).copied();
+        assert!(logged.is_none_or(|logged| logged == incarnation), "the log is of another disk");
+
+        let chosen = recovered.prefix.end;
+        recovered.forget_below(applied);
+        // Choosing again what was chosen hands it out to be applied again.
+        recovered.prefix.end = applied;
+        let peers = identity.members.without(me);
+        let heartbeat = options.heartbeat_interval;
+        let mut replica = Self {
+            quorums: Quorums::majority(identity.members.clone()),
+            now,
+            outputs: Outputs::default(),
+            formation: Formation::new(recovered.met, &identity.members),
+            learner: Learner::new(recovered.prefix, applied),
+            acceptor: Acceptor::new(recovered.promised, recovered.accepted),
+            proposer: Proposer::Idle,
+            election: Election::new(&peers, identity.seed, now, heartbeat),
+            own: OwnCommands::default(),
+            reads: Reads::new(identity.life),
+            self_votes: VecDeque::new(),
+            halted: false,
+            #[cfg(feature = "mutants")]
+            kept_promises: crate::parts::Tally::default(),
+            identity,
+            options,
+            peers,
+        };
+        while replica.learner.prefix.end < chosen
+            && replica.acceptor.held.contains_key(&replica.learner.prefix.end)
+        {
+            replica.choose_next();
+        }
+        let me = replica.identity.me;
+        replica.meet(me);
+        replica
+    }
+}
+
+// The world tells. None of these fails; what they cause comes out of `poll_output`.
+impl Replica {
+    /// A message came from a peer, as the transport identified it.
+    pub fn handle_message(&mut self, now: Time, from: Peer, message: Message) {
+        self.advance_clock(now);
+        if self.halted {
+            return;
+        }
+        if !self.peers.contains(from.id) {
+            return self.ignore(from.id, message.name(), Ignored::NotAMember);
+        }
+        if !self.meet(from) {
+            return self.reject_stranger(from, &message);
+        }
+        self.election.hear(now, from.id);
+        let from = from.id;
+        match message {
+            Message::Heartbeat(heartbeat) => self.on_heartbeat(from, &heartbeat),
+            Message::Prepare(prepare) => self.on_prepare(from, &prepare),
+            Message::Promise(promise) => self.on_promise(from, promise),
+            Message::Accept(accept) => self.on_accept(from, accept),
+            Message::Accepted(accepted) => self.on_accepted(from, &accepted),
+            Message::Nack(nack) => self.on_nack(from, &nack),
+            Message::Chosen(chosen) => self.on_chosen(from, &chosen),
+            Message::CatchUp(catch_up) => self.on_catch_up(from, &catch_up),
+            Message::Learned(learned) => self.on_learned(from, learned),
+            Message::Forward(forward) => self.on_forward(from, forward),
+            Message::Read(read) => self.on_read(from, &read),
+            Message::ReadAt(read_at) => self.on_read_at(from, &read_at),
+            Message::Confirm(confirm) => self.on_confirm(from, &confirm),
+            Message::Confirmed(confirmed) => self.on_confirmed(from, &confirmed),
+            Message::TakeOver(take_over) => self.on_take_over(from, &take_over),
+            Message::Stranger(stranger) => self.on_stranger(from, &stranger),
+        }
+        self.stand_if_due();
     }
 
-    // The world tells. None of these fails; what they cause comes out of `poll_output`.
+    /// Time has passed. Call at [`next_tick`](Self::next_tick) or a little later.
+    pub fn handle_tick(&mut self, now: Time) {
+        self.advance_clock(now);
+        if self.halted {
+            return;
+        }
+        let heartbeat_due = now >= self.election.heartbeat_at;
+        self.tick_election();
+        if heartbeat_due {
+            self.resend_accepts();
+            self.resend_own_commands();
+            self.retry_reads();
+            self.catch_up_if_stuck();
+            self.trim_if_worthwhile();
+        }
+        self.stand_if_due();
+    }
 
-    /// A message came from a peer, as the transport identified it.
-    pub fn handle_message(&mut self, now: Time, from: Peer, message: Message) { let _ = (now, from, message); }
-    /// Time has passed. Call at `next_tick()` or a little later.
-    pub fn handle_tick(&mut self, now: Time) { let _ = now; }
     /// This record and all before it are durable.
-    pub fn handle_persisted(&mut self, now: Time, id: PersistId) { let _ = (now, id); }
+    pub fn handle_persisted(&mut self, now: Time, id: PersistId) {
+        self.advance_clock(now);
+        if self.halted {
+            return;
+        }
+        self.outputs.set_durable(id);
+        self.count_self_votes();
+    }
+
     /// A peer's process is gone: its connection closed, and a new one was refused.
-    pub fn handle_unreachable(&mut self, now: Time, peer: ReplicaId) { let _ = (now, peer); }
+    pub fn handle_unreachable(&mut self, now: Time, peer: ReplicaId) {
+        self.advance_clock(now);
+        if !self.halted {
+            self.on_unreachable(peer);
+        }
+    }
+
     /// The state machine survives a crash without the log's values below this slot.
-    pub fn handle_stable(&mut self, stable: Slot) { let _ = stable; }
+    pub fn handle_stable(&mut self, stable: Slot) {
+        self.learner.stable = self.learner.stable.max(stable.min(self.learner.prefix.end));
+    }
 
-    // The application asks.
-
-    /// Takes a command. It is applied at most once; when it is, `Output::Apply` brings it with this id.
-    ///
-    /// # Errors
-    /// `Busy` if too many commands, or bytes of commands, wait already.
-    pub fn propose(&mut self, now: Time, payload: Bytes) -> Result<CommandId, Busy> { let _ = (now, payload); Err(Busy) }
-    /// Gives up waiting for a command.
-    pub fn withdraw(&mut self, id: CommandId) -> Withdrawal { let _ = id; Withdrawal::Unknown }
-    /// Asks for the right to read what is current; `Output::ReadReady` grants it.
-    ///
-    /// # Errors
-    /// `Busy` if too many reads wait already.
-    pub fn read(&mut self, now: Time) -> Result<ReadId, Busy> { let _ = now; Err(Busy) }
-    /// Gives up waiting for a read.
-    pub fn forget_read(&mut self, read: ReadId) { let _ = read; }
     /// Hands leadership to another member (the most caught-up one if `None`). True if this member
-    /// leads and there is somebody to hand over to; it is done when `is_leader` turns false.
-    pub fn transfer(&mut self, now: Time, to: Option<ReplicaId>) -> bool { let _ = (now, to); false }
+    /// leads and there is somebody to hand over to; it is done when [`is_leader`](Self::is_leader)
+    /// turns false, or given up after an election timeout.
+    pub fn transfer(&mut self, now: Time, to: Option<ReplicaId>) -> bool {
+        self.advance_clock(now);
+        self.begin_hand_over(to)
+    }
+}
 
-    // Effects.
-
+// Effects.
+impl Replica {
     /// The next thing to do, until `None`. Call after each round of inputs: commands that came in
     /// since the last call share a batch.
-    pub fn poll_output(&mut self, now: Time) -> Option<Output> { let _ = now; self.outputs.pop() }
+    pub fn poll_output(&mut self, now: Time) -> Option<Output> {
+        self.advance_clock(now);
+        if self.outputs.is_empty() && !self.halted {
+            self.dispatch_own_commands();
+            self.propose_batches();
+            self.dispatch_reads();
+            self.finish_hand_over();
+            self.announce_chosen();
+        }
+        self.outputs.pop()
+    }
+}
 
-    // Getters.
+// Getters.
+impl Replica {
+    /// When [`handle_tick`](Self::handle_tick) wants to be called next.
+    #[must_use]
+    pub fn next_tick(&self) -> Time {
+        let heartbeat = self.election.heartbeat_at;
+        let stand = self.election.stand_at;
+        let may_stand = matches!(self.proposer, Proposer::Idle) && self.leader().is_none();
+        if may_stand && stand > self.now { heartbeat.min(stand) } else { heartbeat }
+    }
 
-    /// When `handle_tick` wants to be called next.
+    /// Its own id.
     #[must_use]
-    pub fn next_tick(&self) -> Time { Time::default() }
-    /// The ballot of the leader this member is or hears.
-    #[must_use]
-    pub fn leader(&self) -> Option<Ballot> { None }
+    pub const fn me(&self) -> ReplicaId {
+        self.identity.me.id
+    }
+
     /// Whether this member leads (its phase 1 succeeded and nothing has ended it yet).
     #[must_use]
-    pub fn is_leader(&self) -> bool { false }
+    pub const fn is_leader(&self) -> bool {
+        matches!(self.proposer, Proposer::Leader(_))
+    }
+
     /// Whether all members have met, so that this one may vote.
     #[must_use]
-    pub fn is_formed(&self) -> bool { false }
+    pub fn is_formed(&self) -> bool {
+        self.formation.is_formed()
+    }
+
     /// Members not met yet.
     #[must_use]
-    pub fn unmet(&self) -> ReplicaSet { ReplicaSet::new() }
+    pub fn unmet(&self) -> ReplicaSet {
+        self.formation.unmet().clone()
+    }
+
     /// The highest ballot promised.
     #[must_use]
-    pub fn promised(&self) -> Ballot { Ballot::ZERO }
+    pub const fn promised(&self) -> Ballot {
+        self.acceptor.promised.ballot()
+    }
+
     /// Every slot below is chosen.
     #[must_use]
-    pub fn chosen_watermark(&self) -> Slot { Slot::FIRST }
+    pub const fn chosen_watermark(&self) -> Slot {
+        self.learner.prefix.end
+    }
+
     /// Every slot below was handed out to be applied.
     #[must_use]
-    pub fn applied_watermark(&self) -> Slot { Slot::FIRST }
-    /// Every member's state survives a crash without the log below this slot: the log may be
-    /// trimmed up to here.
-    #[must_use]
-    pub fn stable_everywhere(&self) -> Slot { Slot::FIRST }
+    pub const fn applied_watermark(&self) -> Slot {
+        self.learner.prefix.end
+    }
+
     /// The peers heard of late.
     #[must_use]
-    pub fn hears(&self) -> ReplicaSet { ReplicaSet::new() }
+    pub fn hears(&self) -> ReplicaSet {
+        self.election.hears()
+    }
+}
 
-    /// Asserts what must hold after each step; see `invariants.rs`.
-    pub fn check_invariants(&self) {}
+impl Replica {
+    /// Time never goes back, whatever the caller's clock does.
+    pub(crate) fn advance_clock(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
+    pub(crate) fn mutated(&self, mutant: Mutant) -> bool {
+        self.options.mutated(mutant)
+    }
+
+    pub(crate) fn ignore(&mut self, from: ReplicaId, message: &'static str, reason: Ignored) {
+        self.outputs.event(Event::Ignored { from, message, reason });
+    }
 }

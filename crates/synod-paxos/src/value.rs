@@ -67,9 +67,9 @@ impl Value {
 
 /// What an acceptor holds for a slot.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct AcceptedValue {
+pub struct AcceptedValue<V = Value> {
     /// The ballot it was accepted in.
     pub ballot: Ballot,
     /// The value.
-    pub value: Value,
+    pub value: V,
 }

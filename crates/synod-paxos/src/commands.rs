@@ -1,0 +1,287 @@
+//! Own commands: those that this member took from its clients, until they are settled.
+//!
+//! A command is sent to the leader of one ballot, and may be proposed in that ballot only. So when
+//! the barrier of a higher ballot is applied and the command is not, it never will be under the old
+//! one (see [`Value::Barrier`]), and it may be sent to the new leader: it is applied at most once,
+//! though its client waits through the change of leader without noticing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use crate::event::{Ignored, StepDown};
+use crate::ids::{Ballot, ReplicaId};
+use crate::message::{Forward, Message};
+use crate::proposer::Proposer;
+use crate::replica::{Busy, Replica, Withdrawal};
+use crate::time::Time;
+use crate::value::{Command, CommandId, Value};
+
+/// The commands of this life that are not settled.
+///
+/// Invariant: a number in `unsent` has `sent: None`, and each such number is there once.
+#[derive(Debug, Default)]
+pub(crate) struct OwnCommands {
+    last_number: u64,
+    waiting: BTreeMap<u64, Own>,
+    waiting_bytes: usize,
+    unsent: VecDeque<u64>,
+    stream: Stream,
+}
+
+#[derive(Debug)]
+struct Own {
+    payload: Bytes,
+    /// The only ballot in which it can be proposed by now.
+    sent: Option<Ballot>,
+    /// Its client has gone; it only waits to be settled.
+    withdrawn: bool,
+}
+
+/// What was forwarded to the leader of a ballot, in the order of its sequence numbers.
+#[derive(Debug, Default)]
+struct Stream {
+    ballot: Ballot,
+    next: u64,
+    unsettled: VecDeque<(u64, u64)>,
+    progress: Time,
+}
+
+impl Replica {
+    /// Takes a command. It is applied at most once; when it is, [`Output::Apply`] brings it with
+    /// this id.
+    ///
+    /// # Errors
+    /// [`Busy`] if too many commands, or bytes of commands, wait already.
+    ///
+    /// [`Output::Apply`]: crate::Output::Apply
+    pub fn propose(&mut self, now: Time, payload: Bytes) -> Result<CommandId, Busy> {
+        self.advance_clock(now);
+        let own = &mut self.own;
+        if own.waiting.len() >= self.options.commands_max
+            || own.waiting_bytes.saturating_add(payload.len()) > self.options.commands_bytes_max
+        {
+            return Err(Busy);
+        }
+        own.last_number += 1;
+        own.waiting_bytes += payload.len();
+        own.unsent.push_back(own.last_number);
+        own.waiting.insert(own.last_number, Own { payload, sent: None, withdrawn: false });
+        Ok(self.command_id(self.own.last_number))
+    }
+
+    /// Gives up waiting for a command.
+    pub fn withdraw(&mut self, id: CommandId) -> Withdrawal {
+        let Some(own) = self.own.waiting.get_mut(&id.number) else { return Withdrawal::Unknown };
+        if own.sent.is_some() {
+            own.withdrawn = true;
+            return Withdrawal::Unknown;
+        }
+        self.own.waiting_bytes -= own.payload.len();
+        self.own.waiting.remove(&id.number);
+        self.own.unsent.retain(|number| *number != id.number);
+        Withdrawal::NeverApplied
+    }
+
+    fn command_id(&self, number: u64) -> CommandId {
+        CommandId { replica: self.me(), life: self.identity.life, number }
+    }
+
+    /// Own commands in a chosen value are settled; a barrier settles all that were sent in a lower
+    /// ballot and are not applied.
+    pub(crate) fn settle_own_commands(&mut self, value: &Value) {
+        match value {
+            Value::Noop => {}
+            Value::Batch(batch) => {
+                let (me, life) = (self.me(), self.identity.life);
+                for command in batch.commands.iter() {
+                    if command.id.replica == me && command.id.life == life {
+                        self.own.settle(command.id.number, self.now);
+                    }
+                }
+            }
+            Value::Barrier(ballot) => self.own.release_below(*ballot),
+        }
+    }
+
+    /// Sends what was not sent yet to the leader, or to the own queue.
+    pub(crate) fn dispatch_own_commands(&mut self) {
+        let Some(ballot) = self.leader() else { return };
+        if ballot.replica == self.me() {
+            return self.queue_own_commands(ballot);
+        }
+        if self.own.stream.ballot != ballot {
+            self.own.stream = Stream { ballot, ..Stream::default() };
+        }
+        while !self.own.unsent.is_empty() {
+            let (sequence, now) = (self.own.stream.next, self.now);
+            let (me, life) = (self.me(), self.identity.life);
+            let (count_max, bytes_max) =
+                (self.options.batch_commands_max, self.options.batch_bytes_max);
+            let (mut commands, mut bytes) = (Vec::new(), 0);
+            let own = &mut self.own;
+            if own.stream.unsettled.is_empty() {
+                own.stream.progress = now;
+            }
+            while let Some(&number) = own.unsent.front() {
+                let waiting = own.waiting.get_mut(&number).expect("an unsent command waits");
+                bytes += waiting.payload.len();
+                if commands.len() == count_max || (bytes > bytes_max && !commands.is_empty()) {
+                    break;
+                }
+                own.unsent.pop_front();
+                waiting.sent = Some(ballot);
+                own.stream.unsettled.push_back((own.stream.next, number));
+                own.stream.next += 1;
+                let id = CommandId { replica: me, life, number };
+                commands.push(Command { id, payload: waiting.payload.clone() });
+            }
+            let forward = Forward { ballot, sequence, commands };
+            self.outputs.send(ballot.replica, Message::Forward(forward));
+        }
+    }
+
+    fn queue_own_commands(&mut self, ballot: Ballot) {
+        let (queue_max, bytes_max) = (self.options.queue_max, self.options.commands_bytes_max);
+        while let Some(&number) = self.own.unsent.front() {
+            let id = self.command_id(number);
+            let Proposer::Leader(leader) = &mut self.proposer else { return };
+            let own = self.own.waiting.get_mut(&number).expect("an unsent command waits");
+            if leader.handing_over.is_some()
+                || !leader.has_room_for(own.payload.len(), queue_max, bytes_max)
+            {
+                return;
+            }
+            own.sent = Some(ballot);
+            leader.enqueue(Command { id, payload: own.payload.clone() });
+            self.own.unsent.pop_front();
+        }
+    }
+
+    /// Sends again, from the first command that is not settled, if nothing moves.
+    pub(crate) fn resend_own_commands(&mut self) {
+        let now = self.now;
+        let resend_after = self.options.resend_after();
+        if self.leader() != Some(self.own.stream.ballot) {
+            return;
+        }
+        let (count_max, bytes_max) =
+            (self.options.batch_commands_max, self.options.batch_bytes_max);
+        let id = self.command_id(0);
+        let own = &mut self.own;
+        let Some(&(sequence, _)) = own.stream.unsettled.front() else { return };
+        if now.since(own.stream.progress) < resend_after {
+            return;
+        }
+        own.stream.progress = now;
+        let (mut commands, mut bytes) = (Vec::new(), 0);
+        for &(_, number) in own.stream.unsettled.iter().take(count_max) {
+            // One that is settled already fills its place in the sequence; the leader has it.
+            let payload = own.waiting.get(&number).map(|own| own.payload.clone());
+            let payload = payload.unwrap_or_default();
+            bytes += payload.len();
+            if bytes > bytes_max && !commands.is_empty() {
+                break;
+            }
+            commands.push(Command { id: CommandId { number, ..id }, payload });
+        }
+        let ballot = own.stream.ballot;
+        let forward = Forward { ballot, sequence, commands };
+        self.outputs.send(ballot.replica, Message::Forward(forward));
+    }
+
+    /// As leader: takes the commands of a member that it has not taken yet, as far as there is
+    /// room.
+    pub(crate) fn on_forward(&mut self, from: ReplicaId, forward: Forward) {
+        let Forward { ballot, sequence, commands } = forward;
+        let leads = matches!(&self.proposer,
+            Proposer::Leader(leader) if leader.ballot == ballot && leader.handing_over.is_none());
+        if !leads {
+            return self.ignore(from, "forward", Ignored::NotLeading);
+        }
+        let Some(life) = commands.first().map(|command| command.id.life) else {
+            return self.ignore(from, "forward", Ignored::Malformed);
+        };
+        if commands.iter().any(|command| command.id.replica != from || command.id.life != life) {
+            return self.ignore(from, "forward", Ignored::Malformed);
+        }
+        let Some(&mut taken) = self.taken_of(from, life) else {
+            // It restarted a thousand times under this leader; a new ballot counts anew.
+            self.ignore(from, "forward", Ignored::Full);
+            return self.step_down(StepDown::NoQuorum);
+        };
+        if sequence > taken {
+            return self.ignore(from, "forward", Ignored::OutOfBounds);
+        }
+        let known = usize::try_from(taken - sequence).unwrap_or(usize::MAX);
+        let mut count = 0;
+        let (queue_max, bytes_max) = (self.options.queue_max, self.options.commands_bytes_max);
+        if let Proposer::Leader(leader) = &mut self.proposer {
+            for command in commands.into_iter().skip(known) {
+                if !leader.has_room_for(command.payload.len(), queue_max, bytes_max) {
+                    break;
+                }
+                leader.enqueue(command);
+                count += 1;
+            }
+        }
+        if let Some(taken) = self.taken_of(from, life) {
+            *taken += count;
+        }
+    }
+
+    /// How many own commands wait to be applied.
+    #[must_use]
+    pub fn commands_waiting(&self) -> usize {
+        self.own.waiting.len()
+    }
+}
+
+impl OwnCommands {
+    fn settle(&mut self, number: u64, now: Time) {
+        let Some(own) = self.waiting.remove(&number) else { return };
+        assert!(own.sent.is_some(), "command {number} was applied though it was never sent");
+        self.waiting_bytes -= own.payload.len();
+        self.stream.progress = now;
+        while let Some(&(_, number)) = self.stream.unsettled.front() {
+            if self.waiting.contains_key(&number) {
+                break;
+            }
+            self.stream.unsettled.pop_front();
+        }
+    }
+
+    /// Whatever was sent in a lower ballot is dead: the withdrawn ones end here, the others are to
+    /// be sent again.
+    fn release_below(&mut self, barrier: Ballot) {
+        let dead: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(_, own)| own.sent.is_some_and(|ballot| ballot < barrier))
+            .map(|(number, _)| *number)
+            .collect();
+        for &number in dead.iter().rev() {
+            let own = self.waiting.get_mut(&number).expect("it was just found");
+            own.sent = None;
+            if own.withdrawn {
+                self.waiting_bytes -= own.payload.len();
+                self.waiting.remove(&number);
+            } else {
+                self.unsent.push_front(number);
+            }
+        }
+        if self.stream.ballot < barrier {
+            self.stream = Stream::default();
+        }
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        let bytes: usize = self.waiting.values().map(|own| own.payload.len()).sum();
+        assert_eq!(bytes, self.waiting_bytes, "bytes of waiting commands");
+        let unsent = self.waiting.values().filter(|own| own.sent.is_none()).count();
+        assert_eq!(unsent, self.unsent.len(), "each unsent command is queued once");
+        for number in &self.unsent {
+            assert!(self.waiting[number].sent.is_none(), "command {number} is queued though sent");
+        }
+    }
+}
