@@ -3,17 +3,21 @@
 //! (prose to come)
 #![deny(missing_docs)]
 
+mod decide;
 pub mod disk;
 mod error;
 mod format;
 mod fs;
+mod names;
 mod options;
 mod position;
+mod recover;
+mod scan;
 mod wal;
 
 pub use disk::{Disk, DiskFile};
 pub use error::{AppendError, Damage, OpenError, ReadError};
-pub use fs::{FolderError, FsDisk};
+pub use fs::{FolderError, FsDisk, FsFile};
 pub use options::{Options, OptionsError};
 pub use position::{Owner, Position};
 pub use wal::{Record, Recovery, Status, Tail, Wal};

@@ -1,0 +1,149 @@
+//! Walks the records of one segment, and looks at what lies behind the last.
+
+use crate::format::{
+    Class, RECORD_HEADER_LEN, RecordHeader, SEGMENT_HEADER_LEN, SegmentHeader, is_zero,
+    record_digest, u64_at,
+};
+use crate::position::Position;
+
+/// The records of a segment, read from its image in memory; stops at the first place that does
+/// not continue what was read so far.
+///
+/// No length is believed before the checksum over it, and none leads outside the image.
+pub(crate) struct Walk<'a> {
+    image: &'a [u8],
+    base: Position,
+    salt: u64,
+    offset: usize,
+    digest: u64,
+    session: u32,
+}
+
+/// A record found.
+pub(crate) struct Found<'a> {
+    pub(crate) header: RecordHeader,
+    pub(crate) payload: &'a [u8],
+}
+
+/// What is where the walk stopped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum At {
+    /// No room for a record.
+    End,
+    /// Zeros.
+    Zeros,
+    /// Nothing that was written as a header here in this life of the file.
+    Noise,
+    /// A header that was written here, but its payload is not, or it does not continue the record
+    /// before.
+    Broken,
+}
+
+/// What is behind the place where the walk stopped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Beyond {
+    /// Zeros, or nothing.
+    Zeros,
+    /// No header of this segment.
+    Noise,
+    /// Headers written in this life of the file; the highest `synced` among them.
+    Headers(Position),
+}
+
+impl<'a> Walk<'a> {
+    /// A walk over the image of a segment with this header and header digest.
+    pub(crate) fn new(image: &'a [u8], header: &SegmentHeader, salt: u64) -> Self {
+        let base = Position(header.number.saturating_mul(header.segment_bytes));
+        let (offset, session) = (SEGMENT_HEADER_LEN, header.session);
+        Self { image, base, salt, offset, digest: salt, session }
+    }
+
+    /// The position where the walk is.
+    pub(crate) fn position(&self) -> Position {
+        self.position_of(self.offset)
+    }
+
+    /// The offset in the segment where the walk is.
+    pub(crate) const fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// The digest of the last record.
+    pub(crate) const fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The session of the last record.
+    pub(crate) const fn session(&self) -> u32 {
+        self.session
+    }
+
+    /// What is here, now that there is no next record.
+    pub(crate) fn at(&self) -> At {
+        let rest = &self.image[self.offset..];
+        if rest.len() < RECORD_HEADER_LEN {
+            return At::End;
+        }
+        if RecordHeader::decode(rest, self.position(), self.salt).is_some() {
+            return At::Broken;
+        }
+        if is_zero(&rest[..RECORD_HEADER_LEN]) { At::Zeros } else { At::Noise }
+    }
+
+    /// What is behind here. Looks at every place where a record could start.
+    pub(crate) fn beyond(&self) -> Beyond {
+        let from = (self.offset + crate::format::ALIGNMENT).min(self.image.len());
+        let highest = (from..self.image.len())
+            .step_by(crate::format::ALIGNMENT)
+            .filter_map(|offset| self.header_at(offset))
+            .map(|header| header.synced)
+            .max();
+        match highest {
+            Some(synced) => Beyond::Headers(synced),
+            None if is_zero(&self.image[from..]) => Beyond::Zeros,
+            None => Beyond::Noise,
+        }
+    }
+
+    fn header_at(&self, offset: usize) -> Option<RecordHeader> {
+        RecordHeader::decode(&self.image[offset..], self.position_of(offset), self.salt)
+    }
+
+    fn position_of(&self, offset: usize) -> Position {
+        // An image is at most as long as a segment, so this only saturates for a header that lies
+        // about its number, of which no record is then found.
+        Position(
+            u64::try_from(offset).map_or(u64::MAX, |offset| self.base.0.saturating_add(offset)),
+        )
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = Found<'a>;
+
+    fn next(&mut self) -> Option<Found<'a>> {
+        let header = self.header_at(self.offset)?;
+        let record = self.image.get(self.offset..)?.get(..header.record_bytes())?;
+        let digest = record_digest(record)?;
+        let session_fits = match header.class {
+            Class::Opened => header.session >= self.session,
+            _ => header.session == self.session,
+        };
+        if header.previous != self.digest || !session_fits {
+            return None;
+        }
+        self.offset += record.len();
+        self.digest = digest;
+        self.session = header.session;
+        let payload = &record[RECORD_HEADER_LEN..RECORD_HEADER_LEN + header.payload_bytes()];
+        Some(Found { header, payload })
+    }
+}
+
+impl Found<'_> {
+    /// The first segment still needed, if this record says so.
+    pub(crate) fn first_needed(&self) -> Option<u64> {
+        (self.header.class == Class::Trimmed && self.payload.len() == 8)
+            .then(|| u64_at(self.payload, 0))
+    }
+}
