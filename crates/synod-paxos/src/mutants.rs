@@ -5,6 +5,10 @@
 //! at compile time.
 
 /// A wrong variant.
+#[cfg_attr(
+    not(feature = "mutants"),
+    expect(dead_code, unreachable_pub, reason = "public, and made, with the feature only")
+)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mutant {
     /// One phase only: a candidate leads without the promises of a quorum.
