@@ -8,6 +8,7 @@ pub mod disk;
 mod error;
 mod format;
 mod fs;
+pub mod memory;
 mod names;
 mod options;
 mod position;
