@@ -1,1 +1,28 @@
-//! synod-etcd.
+//! The etcd v3 API: its messages and services, its errors, and the way between them and the store.
+//!
+//! The only crate that knows gRPC's messages. Reading order:
+//!
+//! 1. [`proto`]: the generated messages, clients and services.
+//! 2. [`EtcdError`], [`Refusal`]: every error etcd has, with its code and exact text.
+//! 3. [`request`]: from a message to a command of the store that cannot be malformed, or a refusal.
+//! 4. [`response`]: from the store's answer to a message; this cannot fail.
+//! 5. [`unbuilt`]: the answer to what is not there yet.
+//!
+//! ```text
+//!   RangeRequest ──request──▶ Range, Command ─▶ (log, store) ─▶ Reply ──response──▶ RangeResponse
+//!                    └─▶ Refusal ─▶ gRPC status: etcd's code and text, our detail beside it
+//! ```
+
+#![deny(missing_docs)]
+
+mod error;
+mod limits;
+pub mod proto;
+mod refusal;
+pub mod request;
+pub mod response;
+pub mod unbuilt;
+
+pub use error::EtcdError;
+pub use limits::Limits;
+pub use refusal::{DETAIL_KEY, Refusal};

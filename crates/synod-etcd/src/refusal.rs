@@ -1,0 +1,181 @@
+//! Why a request is refused: etcd's error where etcd has one, and the numbers beside it.
+//!
+//! The text of an [`EtcdError`] may not change, so limit and actual value travel in the trailer
+//! [`DETAIL_KEY`], which clients that do not know it ignore. `docs/decisions/0005-error-texts.md`
+//! tells the reasons.
+
+use std::fmt;
+
+use synod_kv::{ApplyError, EmptyKey, TxnError};
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
+use tonic::{Code, Status};
+
+use crate::error::EtcdError;
+
+/// The trailer that carries the detail of a refusal, as visible ASCII.
+pub const DETAIL_KEY: &str = "synod-detail";
+
+/// A request that will not be served, and why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    reason: Reason,
+    detail: Option<String>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Reason {
+    /// Clients know it.
+    Etcd(EtcdError),
+    /// etcd has no words for it.
+    Own { code: Code, text: String },
+}
+
+impl Refusal {
+    /// A refusal that etcd's clients know.
+    #[must_use]
+    pub const fn new(error: EtcdError) -> Self {
+        Self { reason: Reason::Etcd(error), detail: None }
+    }
+
+    /// A refusal that etcd has no words for.
+    #[must_use]
+    pub fn own(code: Code, text: impl Into<String>) -> Self {
+        Self { reason: Reason::Own { code, text: text.into() }, detail: None }
+    }
+
+    /// The same with limit, actual value and way out.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The refusal a server sent, as a client finds it.
+    #[must_use]
+    pub fn from_status(status: &Status) -> Self {
+        let reason = match EtcdError::from_text(status.message()) {
+            Some(error) => Reason::Etcd(error),
+            None => Reason::Own { code: status.code(), text: status.message().to_owned() },
+        };
+        let detail = status.metadata().get(DETAIL_KEY).and_then(|value| value.to_str().ok());
+        Self { reason, detail: detail.map(str::to_owned) }
+    }
+
+    /// The error of etcd's that this is, if etcd has one.
+    #[must_use]
+    pub const fn etcd(&self) -> Option<EtcdError> {
+        match &self.reason {
+            Reason::Etcd(error) => Some(*error),
+            Reason::Own { .. } => None,
+        }
+    }
+
+    /// The gRPC code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match &self.reason {
+            Reason::Etcd(error) => error.code(),
+            Reason::Own { code, .. } => *code,
+        }
+    }
+
+    /// The text clients compare.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match &self.reason {
+            Reason::Etcd(error) => error.text(),
+            Reason::Own { text, .. } => text,
+        }
+    }
+
+    /// Limit, actual value and way out, where there are such.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())?;
+        match &self.detail {
+            Some(detail) => write!(f, " ({detail})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<EtcdError> for Refusal {
+    fn from(error: EtcdError) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let mut trailers = MetadataMap::new();
+        if let Some(detail) = refusal.detail() {
+            let ascii = detail.escape_default().to_string();
+            let value = AsciiMetadataValue::try_from(ascii).expect("escaped text is visible ASCII");
+            trailers.insert(DETAIL_KEY, value);
+        }
+        Self::with_metadata(refusal.code(), refusal.text(), trailers)
+    }
+}
+
+impl From<EmptyKey> for Refusal {
+    fn from(EmptyKey: EmptyKey) -> Self {
+        Self::new(EtcdError::EmptyKey)
+    }
+}
+
+impl From<TxnError> for Refusal {
+    fn from(error: TxnError) -> Self {
+        match error {
+            TxnError::DuplicateKey => Self::new(EtcdError::DuplicateKey),
+            // etcd has no such limit of its own: its count of operations bounds the depth.
+            TxnError::TooDeep { .. } => {
+                Self::new(EtcdError::TooManyOps).with_detail(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ApplyError> for Refusal {
+    fn from(error: ApplyError) -> Self {
+        let etcd = match error {
+            ApplyError::Compacted { .. } => EtcdError::Compacted,
+            ApplyError::FutureRevision { .. } => EtcdError::FutureRevision,
+            ApplyError::KeyNotFound => EtcdError::KeyNotFound,
+            ApplyError::LeaseNotFound { .. } => EtcdError::LeaseNotFound,
+            ApplyError::Malformed(_) => return Self::own(Code::Internal, error.to_string()),
+        };
+        Self::new(etcd).with_detail(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_carries_etcds_text_and_our_detail() {
+        let refusal = Refusal::new(EtcdError::TooManyOps).with_detail("129 of at most 128 – sorry");
+        let status = Status::from(refusal);
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), "etcdserver: too many operations in txn request");
+        let found = Refusal::from_status(&status);
+        assert_eq!(found.etcd(), Some(EtcdError::TooManyOps));
+        assert_eq!(found.detail(), Some("129 of at most 128 \\u{2013} sorry"));
+    }
+
+    #[test]
+    fn a_refusal_without_etcds_words_keeps_its_own() {
+        let status = Status::from(Refusal::own(Code::Internal, "odd"));
+        let found = Refusal::from_status(&status);
+        assert_eq!((found.etcd(), found.code(), found.text()), (None, Code::Internal, "odd"));
+        assert_eq!(found.to_string(), "odd");
+    }
+}
