@@ -41,21 +41,42 @@
 mod codec;
 mod command;
 mod conflict;
+mod digest;
 mod engine;
+mod error;
+mod execute;
+mod flusher;
+mod history;
 mod key;
+mod memory;
+mod overlay;
+mod read;
+mod reader;
 mod response;
 mod revision;
+mod row;
+mod state;
+mod store;
+mod tree;
 mod txn;
+mod versions;
 
 pub use codec::{COMMAND_BYTES_MAX, DecodeError};
 pub use command::{
     Assign, Bounds, Command, Compact, DeleteRange, Put, Range, Sort, SortOrder, SortTarget,
 };
 pub use engine::{Engine, WriteBatch};
+pub use error::{ReadError, StorageError};
+pub use flusher::{FlushLimits, Flushed, Flusher};
+pub use history::{Event, History, HistoryLimits};
 pub use key::{EmptyKey, Key, KeyRange};
+pub use memory::MemoryEngine;
+pub use reader::{HashKv, ReadTxnError, Reader, Sizes};
 pub use response::{
     ApplyError, CompactResponse, DeleteRangeResponse, KeyValue, OpResponse, PutResponse,
     RangeResponse, Reply, Response, TxnResponse,
 };
 pub use revision::Revision;
+pub use row::RowError;
+pub use store::{OVERLAY_BYTES_MAX, Store};
 pub use txn::{Compare, Comparison, Op, Target, Txn, TxnError};

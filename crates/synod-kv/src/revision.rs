@@ -13,8 +13,12 @@ impl Revision {
     /// The revision of an empty store.
     pub const FIRST: Self = Self(1);
 
-    /// Before any revision. As a compact revision: nothing was ever compacted.
+    /// Before any revision. In a request: the current one.
     pub const ZERO: Self = Self(0);
+
+    /// The compact revision of a store that was never compacted. Below zero, as in etcd, where
+    /// the first compaction may name revision 0.
+    pub const NEVER: Self = Self(-1);
 
     /// The revision with this number.
     #[must_use]

@@ -1,0 +1,179 @@
+//! Carries out one command on the state.
+//!
+//! Everything that can refuse a command is looked at first; from the first change on, only a
+//! failure of the engine can end it, and that ends the member.
+
+use crate::command::{Assign, Command, Compact, DeleteRange, Put};
+use crate::engine::Engine;
+use crate::error::Stop;
+use crate::key::KeyRange;
+use crate::read::{Found, Snapshot};
+use crate::response::{
+    ApplyError, CompactResponse, DeleteRangeResponse, OpResponse, PutResponse, Response,
+    TxnResponse,
+};
+use crate::revision::Revision;
+use crate::state::State;
+use crate::txn::{Op, Txn};
+
+/// A command at work.
+pub(crate) struct Execution<'a, E> {
+    pub(crate) state: &'a mut State,
+    pub(crate) engine: &'a E,
+}
+
+type Outcome<T, E> = Result<T, Stop<<E as Engine>::Error>>;
+
+impl<E: Engine> Execution<'_, E> {
+    /// Carries out a command.
+    pub(crate) fn command(&mut self, command: &Command) -> Outcome<Response, E> {
+        match command {
+            Command::Put(put) => {
+                check_lease(put)?;
+                self.put(put).map(Response::Put)
+            }
+            Command::DeleteRange(delete) => self.delete(delete).map(Response::DeleteRange),
+            Command::Txn(txn) => self.txn(txn).map(Response::Txn),
+            Command::Compact(compact) => self.compact(*compact).map(Response::Compact),
+        }
+    }
+
+    fn put(&mut self, put: &Put) -> Outcome<PutResponse, E> {
+        let key = put.key.as_bytes();
+        let former = self.former(put)?;
+        let (value, lease) = match (&put.value, put.lease, &former) {
+            (Assign::Set(value), Assign::Set(lease), _) => (value.clone(), lease),
+            (_, _, None) => return Err(ApplyError::KeyNotFound.into()),
+            (Assign::Set(value), Assign::Keep, Some(former)) => {
+                (value.clone(), former.live().lease)
+            }
+            (Assign::Keep, Assign::Set(lease), Some(former)) => (former.value().clone(), lease),
+            (Assign::Keep, Assign::Keep, Some(former)) => {
+                (former.value().clone(), former.live().lease)
+            }
+        };
+        self.state.put(key, value, lease);
+        let prev_kv = former.filter(|_| put.prev_kv).map(Found::into_key_value);
+        Ok(PutResponse { revision: self.state.current(), prev_kv })
+    }
+
+    /// What the key holds, if the put or its answer needs it.
+    fn former(&self, put: &Put) -> Outcome<Option<Found>, E> {
+        if !put.prev_kv && !put.needs_key() {
+            return Ok(None);
+        }
+        let snapshot = self.snapshot();
+        let mut former = snapshot.live_keys(&KeyRange::Single(put.key.clone()))?;
+        if put.prev_kv || matches!(put.value, Assign::Keep) {
+            snapshot.load(&mut former, snapshot.revision())?;
+        }
+        Ok(former.pop())
+    }
+
+    fn delete(&mut self, delete: &DeleteRange) -> Outcome<DeleteRangeResponse, E> {
+        let snapshot = self.snapshot();
+        let mut found = snapshot.live_keys(&delete.keys)?;
+        if delete.prev_kv {
+            snapshot.load(&mut found, snapshot.revision())?;
+        }
+        for key in &found {
+            self.state.delete(&key.key);
+        }
+        Ok(DeleteRangeResponse {
+            revision: self.state.current(),
+            deleted: u64::try_from(found.len()).unwrap_or(u64::MAX),
+            prev_kvs: match delete.prev_kv {
+                true => found.into_iter().map(Found::into_key_value).collect(),
+                false => Vec::new(),
+            },
+        })
+    }
+
+    fn txn(&mut self, txn: &Txn) -> Outcome<TxnResponse, E> {
+        let mut branches = Vec::new();
+        self.snapshot().branches(txn, &mut branches)?;
+        self.check_puts(txn, &mut branches.iter().copied())?;
+        self.check_ranges(txn, &mut branches.iter().copied())?;
+        let mut response = self.operations(txn, &mut branches.into_iter())?;
+        response.revision = self.state.current();
+        Ok(response)
+    }
+
+    /// Does the operations of the branches taken. Nothing in them can be refused any more.
+    fn operations(
+        &mut self,
+        txn: &Txn,
+        branches: &mut dyn Iterator<Item = bool>,
+    ) -> Outcome<TxnResponse, E> {
+        let succeeded = taken(branches);
+        let mut responses = Vec::with_capacity(txn.branch(succeeded).len());
+        for op in txn.branch(succeeded) {
+            responses.push(match op {
+                Op::Range(range) => OpResponse::Range(self.snapshot().range(range)?),
+                Op::Put(put) => OpResponse::Put(self.put(put)?),
+                Op::DeleteRange(delete) => OpResponse::DeleteRange(self.delete(delete)?),
+                Op::Txn(nested) => OpResponse::Txn(self.operations(nested, branches)?),
+            });
+        }
+        // Only the outermost answer names a revision: etcd leaves the others at 0.
+        Ok(TxnResponse { revision: Revision::ZERO, succeeded, responses })
+    }
+
+    fn check_puts(&self, txn: &Txn, branches: &mut dyn Iterator<Item = bool>) -> Outcome<(), E> {
+        for op in txn.branch(taken(branches)) {
+            match op {
+                Op::Put(put) => {
+                    let key = put.key.as_bytes();
+                    let exists = || self.state.tree.get(key).is_some_and(|v| v.is_live());
+                    if put.needs_key() && !exists() {
+                        return Err(ApplyError::KeyNotFound.into());
+                    }
+                    check_lease(put)?;
+                }
+                Op::Txn(nested) => self.check_puts(nested, branches)?,
+                Op::Range(_) | Op::DeleteRange(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ranges(&self, txn: &Txn, branches: &mut dyn Iterator<Item = bool>) -> Outcome<(), E> {
+        for op in txn.branch(taken(branches)) {
+            match op {
+                Op::Range(range) => self.snapshot().check_revision(range)?,
+                Op::Txn(nested) => self.check_ranges(nested, branches)?,
+                Op::Put(_) | Op::DeleteRange(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn compact(&mut self, compact: Compact) -> Outcome<CompactResponse, E> {
+        let requested = compact.revision;
+        let (current, compacted) = (self.state.current(), self.state.meta.compact);
+        if requested <= compacted {
+            return Err(ApplyError::Compacted { requested, compacted }.into());
+        }
+        if requested > current {
+            return Err(ApplyError::FutureRevision { requested, current }.into());
+        }
+        self.state.compact(requested);
+        Ok(CompactResponse { revision: current })
+    }
+
+    fn snapshot(&self) -> Snapshot<'_, State, E> {
+        Snapshot::new(self.state, self.engine)
+    }
+}
+
+/// No lease exists yet, so none can be attached.
+fn check_lease(put: &Put) -> Result<(), ApplyError> {
+    match put.lease {
+        Assign::Keep | Assign::Set(0) => Ok(()),
+        Assign::Set(lease) => Err(ApplyError::LeaseNotFound { lease }),
+    }
+}
+
+fn taken(branches: &mut dyn Iterator<Item = bool>) -> bool {
+    branches.next().expect("a branch was chosen for each transaction on the path")
+}

@@ -1,0 +1,99 @@
+//! Writes behind: takes applied rows to the engine in atomic batches, and reclaims dead ones.
+
+use std::sync::Arc;
+
+use crate::engine::{Engine, WriteBatch};
+use crate::error::StorageError;
+use crate::row::{META_KEY, row_key};
+use crate::store::Shared;
+
+/// The one writer of the engine. It may run on a thread of its own.
+///
+/// Every batch ends where a slot ends and carries the metadata of that slot, so that the engine
+/// always holds the state after some slot, whole.
+#[derive(Debug)]
+pub struct Flusher<E> {
+    shared: Arc<Shared<E>>,
+}
+
+/// How much one flush may do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FlushLimits {
+    /// Rows in the batch. A slot with more goes alone.
+    pub rows_max: usize,
+    /// Bytes of rows in the batch. A slot with more goes alone.
+    pub bytes_max: usize,
+    /// Dead rows to reclaim.
+    pub reclaim_max: usize,
+}
+
+/// What a flush did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Flushed {
+    /// The next slot to replay after a crash: the log is needed from here on.
+    pub applied_slot: u64,
+    /// Rows written.
+    pub rows: usize,
+    /// Dead rows removed.
+    pub reclaimed: usize,
+    /// Whether there is more to do.
+    pub more: bool,
+}
+
+/// How many rows are reclaimed per lock.
+const RECLAIM_CHUNK: usize = 64;
+
+impl Default for FlushLimits {
+    fn default() -> Self {
+        Self { rows_max: 4096, bytes_max: 4 << 20, reclaim_max: 1024 }
+    }
+}
+
+impl<E: Engine> Flusher<E> {
+    pub(crate) const fn new(shared: Arc<Shared<E>>) -> Self {
+        Self { shared }
+    }
+
+    /// Writes one batch; does nothing if nothing waits.
+    ///
+    /// # Errors
+    /// If the engine fails: then the member stops, as nobody knows what the engine holds.
+    pub fn flush(&mut self, limits: FlushLimits) -> Result<Flushed, StorageError<E::Error>> {
+        let mut batch = WriteBatch::default();
+        self.reclaim(limits.reclaim_max, &mut batch);
+        let reclaimed = batch.deletes.len();
+        let taken = self.shared.state.write().overlay.take(limits.rows_max, limits.bytes_max);
+        let mut written = 0;
+        if let Some((rows, meta, _)) = &taken {
+            written = rows.len();
+            batch.puts.reserve_exact(written + 1);
+            batch.puts.push((META_KEY, meta.encode()));
+            batch.puts.extend(rows.iter().map(|row| (row_key(row.version.at), row.encode())));
+        }
+        if !batch.puts.is_empty() || !batch.deletes.is_empty() {
+            self.shared.engine.write(batch).map_err(StorageError::Engine)?;
+        }
+        let mut state = self.shared.state.write();
+        if let Some((_, meta, slots)) = &taken {
+            state.flushed(*slots, meta);
+        }
+        Ok(Flushed {
+            applied_slot: state.durable_slot(),
+            rows: written,
+            reclaimed,
+            more: !state.overlay.is_flushed() || state.has_garbage(),
+        })
+    }
+
+    /// Takes dead versions from the index, in steps that keep nobody waiting.
+    fn reclaim(&self, rows_max: usize, batch: &mut WriteBatch) {
+        while batch.deletes.len() < rows_max {
+            let room = (rows_max - batch.deletes.len()).min(RECLAIM_CHUNK);
+            let dead = self.shared.state.write().reclaim(room);
+            batch.deletes.extend(dead.iter().map(|at| row_key(*at)));
+            if dead.len() < room {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The readers' side: answers from a consistent revision while the writer goes on.
+
+use std::sync::Arc;
+
+use crate::command::Range;
+use crate::digest::Digest;
+use crate::engine::Engine;
+use crate::error::{ReadError, StorageError};
+use crate::history::{self, History, HistoryLimits};
+use crate::key::KeyRange;
+use crate::read::{Snapshot, Walk};
+use crate::response::{OpResponse, RangeResponse, TxnResponse};
+use crate::revision::Revision;
+use crate::store::Shared;
+use crate::txn::{Op, Txn};
+
+/// Answers reads, on any thread. Cheap to clone.
+#[derive(Debug)]
+pub struct Reader<E> {
+    shared: Arc<Shared<E>>,
+}
+
+/// How large the store is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Sizes {
+    /// Keys that exist.
+    pub live_keys: u64,
+    /// Keys that exist, or did and are not reclaimed.
+    pub keys: u64,
+    /// Length of all keys and values that exist. The same on every member.
+    pub live_bytes: u64,
+    /// Rows that wait for the engine.
+    pub overlay_bytes: u64,
+    /// What the engine takes on disk.
+    pub disk_bytes: u64,
+}
+
+/// A hash over all keys and values of a revision.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct HashKv {
+    /// Equal on all members, whatever they have compacted.
+    pub hash: u32,
+    /// The revision hashed.
+    pub hash_revision: Revision,
+    /// The current revision.
+    pub revision: Revision,
+    /// The compact revision, [`Revision::NEVER`] if nothing was compacted.
+    pub compact_revision: Revision,
+}
+
+/// Why a transaction was not answered here.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadTxnError<F> {
+    /// It may write: it goes through the log.
+    #[error("the transaction may write, and a reader cannot")]
+    Writes,
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError<F>),
+}
+
+impl<E: Engine> Reader<E> {
+    pub(crate) const fn new(shared: Arc<Shared<E>>) -> Self {
+        Self { shared }
+    }
+
+    /// Answers a range.
+    ///
+    /// # Errors
+    /// If its revision is compacted (before or during the read) or in the future, or the engine
+    /// fails.
+    pub fn range(&self, range: &Range) -> Result<RangeResponse, ReadError<E::Error>> {
+        Snapshot::new(&self.shared.state, &self.shared.engine).range(range)
+    }
+
+    /// Answers a transaction that only reads, from one revision.
+    ///
+    /// # Errors
+    /// If it may write; if a range of the branch taken names a revision that is compacted or in
+    /// the future; if the engine fails.
+    pub fn txn(&self, txn: &Txn) -> Result<TxnResponse, ReadTxnError<E::Error>> {
+        if !txn.is_read_only() {
+            return Err(ReadTxnError::Writes);
+        }
+        let snapshot = Snapshot::new(&self.shared.state, &self.shared.engine);
+        let mut branches = Vec::new();
+        snapshot.branches(txn, &mut branches)?;
+        let mut response = answer(&snapshot, txn, &mut branches.into_iter())?;
+        response.revision = snapshot.revision();
+        Ok(response)
+    }
+
+    /// The current revision.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.shared.state.read().meta.revision
+    }
+
+    /// The compact revision: reads below it fail. [`Revision::NEVER`] if nothing was compacted.
+    #[must_use]
+    pub fn compact_revision(&self) -> Revision {
+        self.shared.state.read().meta.compact
+    }
+
+    /// The next slot to apply.
+    #[must_use]
+    pub fn applied_slot(&self) -> u64 {
+        self.shared.state.read().meta.applied_slot
+    }
+
+    /// How many bytes of rows wait for the engine.
+    #[must_use]
+    pub fn overlay_bytes(&self) -> usize {
+        self.shared.state.read().overlay.bytes()
+    }
+
+    /// The changes from revision `from` on, in order, whole revisions at a time.
+    ///
+    /// # Errors
+    /// If `from` is below the compact revision, or the engine fails.
+    pub fn history(
+        &self,
+        from: Revision,
+        limits: HistoryLimits,
+    ) -> Result<History, ReadError<E::Error>> {
+        history::read(&self.shared, from, limits)
+    }
+
+    /// Hashes all keys and values at a revision; none for the current one.
+    ///
+    /// # Errors
+    /// If the revision is compacted or in the future, or the engine fails.
+    pub fn hash_kv(&self, revision: Option<Revision>) -> Result<HashKv, ReadError<E::Error>> {
+        let snapshot = Snapshot::new(&self.shared.state, &self.shared.engine);
+        let at = revision.filter(|at| *at > Revision::ZERO).unwrap_or(snapshot.revision());
+        if at > snapshot.revision() {
+            let current = snapshot.revision();
+            return Err(ReadError::FutureRevision { requested: at, current });
+        }
+        let mut digest = Digest::default();
+        let all = KeyRange::all();
+        let mut walk = Walk::new(&all, at);
+        while let Some(mut chunk) = walk.next_chunk(&self.shared.state, usize::MAX)? {
+            snapshot.load(&mut chunk, at)?;
+            for key in &chunk {
+                digest.change(&key.key, key.value(), &key.version());
+            }
+        }
+        let [_, _, _, _, high @ ..] = digest.as_u64().to_le_bytes();
+        Ok(HashKv {
+            hash: u32::from_le_bytes(high),
+            hash_revision: at,
+            revision: snapshot.revision(),
+            compact_revision: self.compact_revision(),
+        })
+    }
+
+    /// How large the store is.
+    ///
+    /// # Errors
+    /// If the engine cannot tell its size.
+    pub fn sizes(&self) -> Result<Sizes, StorageError<E::Error>> {
+        let disk_bytes = self.shared.engine.bytes_on_disk().map_err(StorageError::Engine)?;
+        let state = self.shared.state.read();
+        let number = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        Ok(Sizes {
+            live_keys: number(state.tree.live()),
+            keys: number(state.tree.len()),
+            live_bytes: state.live_bytes(),
+            overlay_bytes: number(state.overlay.bytes()),
+            disk_bytes,
+        })
+    }
+}
+
+impl<E> Clone for Reader<E> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+type Read<'a, E> = Snapshot<'a, parking_lot::RwLock<crate::state::State>, E>;
+
+/// Answers the branches taken. A refusal leaves nothing behind, so ranges are checked as they come.
+fn answer<E: Engine>(
+    snapshot: &Read<'_, E>,
+    txn: &Txn,
+    branches: &mut dyn Iterator<Item = bool>,
+) -> Result<TxnResponse, ReadError<E::Error>> {
+    let succeeded = branches.next().expect("a branch was chosen for each transaction on the path");
+    let mut responses = Vec::new();
+    for op in txn.branch(succeeded) {
+        match op {
+            Op::Range(range) => {
+                snapshot.check_revision(range)?;
+                responses.push(OpResponse::Range(snapshot.range(range)?));
+            }
+            Op::Txn(nested) => {
+                responses.push(OpResponse::Txn(answer(snapshot, nested, branches)?));
+            }
+            Op::Put(_) | Op::DeleteRange(_) => {
+                unreachable!("a read-only transaction has only reads")
+            }
+        }
+    }
+    Ok(TxnResponse { revision: Revision::ZERO, succeeded, responses })
+}

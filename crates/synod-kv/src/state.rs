@@ -1,0 +1,198 @@
+//! What one writer changes and many readers read: the index, the rows not yet flushed, and where
+//! the store stands.
+//!
+//! All of it is behind one lock. The writer holds it for one command, a reader for a chunk of
+//! keys, the flusher for a chunk of rows.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::overlay::Overlay;
+use crate::response::ApplyError;
+use crate::revision::{Position, Revision};
+use crate::row::{self, Meta, Row};
+use crate::tree::Tree;
+use crate::versions::{Live, Version};
+
+/// The store in memory.
+///
+/// Invariants:
+///
+/// * Every version in the index has its row in the overlay or in the engine, until
+///   [`State::reclaim`] takes it from the index and the flusher from the engine.
+/// * A version is reclaimed only if no read at the *durable* compact revision or later sees it and
+///   its own revision is below: so the engine never lacks a row that its own metadata promises.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) tree: Tree,
+    pub(crate) meta: Meta,
+    pub(crate) overlay: Overlay,
+    /// Changes made by the command under way: they belong to the next revision.
+    changes: u32,
+    /// Versions that reads will not see once the store is compacted.
+    garbage: VecDeque<Garbage>,
+    /// What the engine holds.
+    durable: Meta,
+    live_bytes: u64,
+}
+
+/// A version that is invisible to reads from `dead_at` on.
+#[derive(Debug)]
+struct Garbage {
+    dead_at: Revision,
+    at: Position,
+    key: Bytes,
+}
+
+impl State {
+    /// The state the engine holds, before its rows are read.
+    pub(crate) fn new(meta: Meta) -> Self {
+        Self {
+            tree: Tree::default(),
+            meta,
+            overlay: Overlay::default(),
+            changes: 0,
+            garbage: VecDeque::new(),
+            durable: meta,
+            live_bytes: 0,
+        }
+    }
+
+    /// The revision a read sees now: within a command that has made changes, the next one.
+    pub(crate) const fn current(&self) -> Revision {
+        if self.changes == 0 { self.meta.revision } else { self.meta.revision.next() }
+    }
+
+    /// The next slot to replay after a crash.
+    pub(crate) const fn durable_slot(&self) -> u64 {
+        self.durable.applied_slot
+    }
+
+    /// Length of all live keys and values. The same on every member.
+    pub(crate) const fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// Stores a value.
+    pub(crate) fn put(&mut self, key: &Bytes, value: Bytes, lease: i64) {
+        let at = self.next_position();
+        let former = self.tree.get(key).and_then(|versions| versions.newest()?.live);
+        let live = Live {
+            create: former.map_or(at.revision, |former| former.create),
+            version: former.map_or(1, |former| former.version + 1),
+            lease,
+            bytes: row::live_bytes(key, &value),
+        };
+        self.change(Row { key: key.clone(), value, version: Version { at, live: Some(live) } });
+    }
+
+    /// Deletes a key that exists.
+    pub(crate) fn delete(&mut self, key: &Bytes) {
+        let version = Version { at: self.next_position(), live: None };
+        self.change(Row { key: key.clone(), value: Bytes::new(), version });
+    }
+
+    /// Moves the watermark; reads below it fail from now on.
+    pub(crate) fn compact(&mut self, revision: Revision) {
+        assert!(self.meta.compact < revision, "{} then {revision}", self.meta.compact);
+        assert!(revision <= self.meta.revision, "{revision} above {}", self.meta.revision);
+        self.meta.compact = revision;
+        self.meta.digest.pair(revision.as_i64().cast_unsigned(), 2);
+    }
+
+    /// Notes that a command was refused: a member that does not refuse it differs.
+    pub(crate) fn refuse(&mut self, error: &ApplyError) {
+        assert_eq!(self.changes, 0, "refused after it made changes: {error}");
+        let code = match error {
+            ApplyError::Compacted { .. } => 1,
+            ApplyError::FutureRevision { .. } => 2,
+            ApplyError::KeyNotFound => 3,
+            ApplyError::LeaseNotFound { .. } => 4,
+            ApplyError::Malformed(_) => 5,
+        };
+        self.meta.digest.pair(code, 3);
+    }
+
+    /// Ends a command: its changes become visible, all at once.
+    pub(crate) const fn finish_command(&mut self) {
+        self.meta.revision = self.current();
+        self.changes = 0;
+    }
+
+    /// Ends a slot: what it changed may be flushed.
+    pub(crate) fn finish_slot(&mut self, slot: u64, time_ms: u64) {
+        assert_eq!(slot, self.meta.applied_slot, "slots apply in order");
+        assert_eq!(self.changes, 0, "a slot ends after its commands");
+        self.meta.applied_slot += 1;
+        self.meta.time_ms = self.meta.time_ms.max(time_ms);
+        self.meta.digest.pair(slot, self.meta.time_ms);
+        self.overlay.finish_slot(self.meta);
+    }
+
+    /// Takes up a row of the engine. Rows come in the order of their positions.
+    pub(crate) fn load(&mut self, row: &Row) {
+        self.index(&row.key, row.version);
+    }
+
+    /// The batches up to this metadata are durable.
+    pub(crate) fn flushed(&mut self, slots: usize, meta: &Meta) {
+        self.overlay.forget(slots);
+        self.durable = *meta;
+    }
+
+    /// Takes up to `rows_max` dead versions from the index; their rows may go from the engine.
+    pub(crate) fn reclaim(&mut self, rows_max: usize) -> Vec<Position> {
+        let mut reclaimed = Vec::new();
+        while reclaimed.len() < rows_max
+            && let Some(next) = self.garbage.front()
+            && next.dead_at <= self.durable.compact
+            && let Some(dead) = self.garbage.pop_front()
+        {
+            let known = self.tree.edit(&dead.key, |versions| versions.forget(dead.at));
+            assert_eq!(known, Some(true), "a dead version stays until it is reclaimed once");
+            reclaimed.push(dead.at);
+        }
+        reclaimed
+    }
+
+    /// Whether [`State::reclaim`] has something to do.
+    pub(crate) fn has_garbage(&self) -> bool {
+        self.garbage.front().is_some_and(|next| next.dead_at <= self.durable.compact)
+    }
+
+    fn next_position(&mut self) -> Position {
+        let at = Position { revision: self.meta.revision.next(), sub: self.changes };
+        self.changes = self.changes.checked_add(1).expect("fewer than 2^32 changes in a command");
+        at
+    }
+
+    fn change(&mut self, row: Row) {
+        self.meta.digest.change(&row.key, &row.value, &row.version);
+        self.index(&row.key, row.version);
+        self.overlay.push(row);
+    }
+
+    /// Enters a version into the index, and notes what it makes invisible.
+    fn index(&mut self, key: &[u8], version: Version) {
+        let (stored_key, former) = self.tree.upsert(key, |stored_key, versions| {
+            let former = versions.newest();
+            versions.push(version);
+            let makes_garbage = former.is_some() || version.live.is_none();
+            (makes_garbage.then(|| stored_key.clone()), former)
+        });
+        self.live_bytes += version.live.map_or(0, |live| live.bytes);
+        let Some(key) = stored_key else { return };
+        if let Some(Version { at, live: Some(live) }) = former {
+            self.live_bytes -= live.bytes;
+            // Of a revision that changed the key twice, history at that revision tells both.
+            let dead_at = version.at.revision.max(at.revision.next());
+            self.garbage.push_back(Garbage { dead_at, at, key: key.clone() });
+        }
+        if version.live.is_none() {
+            // Reads never see a deletion, but history at its own revision tells it.
+            let dead_at = version.at.revision.next();
+            self.garbage.push_back(Garbage { dead_at, at: version.at, key });
+        }
+    }
+}

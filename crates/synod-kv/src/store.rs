@@ -1,0 +1,171 @@
+//! The writer's side: applies the commands of the log, one after the other.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use crate::command::Command;
+use crate::engine::Engine;
+use crate::error::{Stop, StorageError};
+use crate::execute::Execution;
+use crate::flusher::Flusher;
+use crate::reader::Reader;
+use crate::response::{ApplyError, Reply};
+use crate::revision::{Position, Revision};
+use crate::row::{META_KEY, Meta, ROWS_END, Row, row_key};
+use crate::state::State;
+
+/// The key-value store, owned by the thread that applies the log.
+///
+/// Slots apply in order: [`Store::apply`] for each command of a slot, then
+/// [`Store::slot_applied`] once. A slot without commands is only the latter.
+#[derive(Debug)]
+pub struct Store<E> {
+    shared: Arc<Shared<E>>,
+    /// The engine failed in the middle of a command: the state is no longer to be trusted.
+    failed: bool,
+}
+
+/// What the store shares with its readers and its flusher.
+#[derive(Debug)]
+pub(crate) struct Shared<E> {
+    pub(crate) state: RwLock<State>,
+    pub(crate) engine: E,
+}
+
+/// How many bytes of rows may wait for the engine before [`Store::must_wait`] says so.
+pub const OVERLAY_BYTES_MAX: usize = 64 << 20;
+
+/// How many rows are read at once when a store is opened.
+const LOAD_ROWS: usize = 1024;
+
+impl<E: Engine> Store<E> {
+    /// Opens what the engine holds: the state after its last batch. The log replays from
+    /// [`Store::applied_slot`] on. The flusher is the one that may write to the engine.
+    ///
+    /// # Errors
+    /// If the engine fails, or holds what no store wrote.
+    pub fn open(engine: E) -> Result<(Self, Flusher<E>), StorageError<E::Error>> {
+        let state = load(&engine)?;
+        let shared = Arc::new(Shared { state: RwLock::new(state), engine });
+        Ok((Self { shared: Arc::clone(&shared), failed: false }, Flusher::new(shared)))
+    }
+
+    /// Applies one command of a slot. `slot` is [`Store::applied_slot`], `time_ms` the log time
+    /// of the slot's batch.
+    ///
+    /// # Errors
+    /// If the engine fails: then the member stops, and the store must not be used again.
+    ///
+    /// # Panics
+    /// If it is not the turn of `slot`, or the store has failed before.
+    pub fn apply(
+        &mut self,
+        slot: u64,
+        time_ms: u64,
+        command: &Bytes,
+    ) -> Result<Reply, StorageError<E::Error>> {
+        assert!(!self.failed, "a store whose engine failed applies nothing");
+        let decoded = Command::decode(command);
+        let mut state = self.shared.state.write();
+        assert_eq!(slot, state.meta.applied_slot, "slots apply in order");
+        state.meta.time_ms = state.meta.time_ms.max(time_ms);
+        let outcome = match &decoded {
+            Ok(command) => {
+                Execution { state: &mut state, engine: &self.shared.engine }.command(command)
+            }
+            Err(error) => Err(Stop::Refused(ApplyError::Malformed(*error))),
+        };
+        let result = match outcome {
+            Ok(response) => Ok(response),
+            Err(Stop::Refused(error)) => {
+                state.refuse(&error);
+                Err(error)
+            }
+            Err(Stop::Storage(error)) => {
+                self.failed = true;
+                return Err(error);
+            }
+        };
+        state.finish_command();
+        Ok(Reply { revision: state.meta.revision, result })
+    }
+
+    /// Ends a slot: all its commands are applied.
+    ///
+    /// # Panics
+    /// If it is not the turn of `slot`.
+    pub fn slot_applied(&mut self, slot: u64, time_ms: u64) {
+        self.shared.state.write().finish_slot(slot, time_ms);
+    }
+
+    /// The next slot to apply: every slot below it is applied.
+    #[must_use]
+    pub fn applied_slot(&self) -> u64 {
+        self.shared.state.read().meta.applied_slot
+    }
+
+    /// The highest log time applied, in milliseconds.
+    #[must_use]
+    pub fn time_ms(&self) -> u64 {
+        self.shared.state.read().meta.time_ms
+    }
+
+    /// The current revision.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.shared.state.read().meta.revision
+    }
+
+    /// Folds everything applied; the same on all members at the same applied slot.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.shared.state.read().meta.digest.as_u64()
+    }
+
+    /// How many bytes of rows wait for the engine.
+    #[must_use]
+    pub fn overlay_bytes(&self) -> usize {
+        self.shared.state.read().overlay.bytes()
+    }
+
+    /// Whether so much waits for the engine that applying must wait too, until a flush.
+    #[must_use]
+    pub fn must_wait(&self) -> bool {
+        self.overlay_bytes() >= OVERLAY_BYTES_MAX
+    }
+
+    /// A handle that answers reads, on any thread.
+    #[must_use]
+    pub fn reader(&self) -> Reader<E> {
+        Reader::new(Arc::clone(&self.shared))
+    }
+}
+
+/// Builds the index from the rows of the engine.
+fn load<E: Engine>(engine: &E) -> Result<State, StorageError<E::Error>> {
+    let meta = match engine.get(&META_KEY).map_err(StorageError::Engine)? {
+        Some(bytes) => Meta::decode(&bytes)?,
+        None => Meta::EMPTY,
+    };
+    let mut state = State::new(meta);
+    let mut from = row_key(Position::default());
+    loop {
+        let rows = engine.scan(&from, ROWS_END, LOAD_ROWS).map_err(StorageError::Engine)?;
+        for (key, bytes) in &rows {
+            let row = Row::decode(key, bytes)?;
+            let revision = row.version.at.revision;
+            if revision > meta.revision {
+                return Err(StorageError::RowAhead { row: revision, revision: meta.revision });
+            }
+            state.load(&row);
+        }
+        match rows.last() {
+            Some((last, _)) if rows.len() == LOAD_ROWS => {
+                from = [last.as_ref(), &[0]].concat().into();
+            }
+            _ => return Ok(state),
+        }
+    }
+}
