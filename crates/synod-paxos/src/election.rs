@@ -144,10 +144,13 @@ impl Replica {
             return self.ignore(from, "heartbeat", Ignored::OutOfBounds);
         }
         self.election.highest = self.election.highest.max(promised);
-        let me = self.me();
+        let hears_me = hears.contains(&self.identity.me);
+        if hears_me {
+            self.note_known_by(from);
+        }
         if let Some(peer) = self.election.peers.get_mut(&from) {
             peer.leader = leader;
-            peer.hears_me = hears.contains(&me);
+            peer.hears_me = hears_me;
             peer.chosen = peer.chosen.max(chosen);
             peer.stable = peer.stable.max(stable);
         }
@@ -285,16 +288,19 @@ impl Replica {
 
     pub(crate) fn send_heartbeats(&mut self) {
         self.election.heartbeat_at = self.now.plus(self.options.heartbeat_interval);
+        let hears = self.election.hears();
         let heartbeat = Heartbeat {
             promised: self.acceptor.promised.ballot(),
             leader: self.leader(),
-            hears: self.election.hears().iter().collect(),
+            hears: hears.iter().filter_map(|id| self.formation.as_met(id)).collect(),
             chosen: self.learner.prefix.end,
             stable: self.learner.stable,
         };
-        // It may tell of a promise that is not durable yet. Nothing is decided by that: a peer that
-        // hears of it only chooses a higher ballot when it stands. So it never waits for the disk.
-        self.outputs.send_all(self.peers.clone(), Message::Heartbeat(heartbeat), None);
+        // Whom it has met must be durable, which is so once and for all at the start. It may tell
+        // of a promise that is not durable yet, but nothing is decided by that: a peer that hears
+        // of it only chooses a higher ballot when it stands. So the disk never delays it later.
+        let after = Some(self.formation.recorded());
+        self.outputs.send_all(self.peers.clone(), Message::Heartbeat(heartbeat), after);
     }
 
     /// Stands if it is time and there is a point in it.

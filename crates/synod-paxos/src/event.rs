@@ -13,7 +13,7 @@ pub enum Event {
         /// The peer.
         peer: ReplicaId,
     },
-    /// All members have met: this member may vote and lead from now on.
+    /// All others have met this member, and it them: it may vote and lead from now on.
     Formed,
     /// This member asks to lead.
     Candidacy {

@@ -1,11 +1,14 @@
-//! Who may vote: members that have met, under the disks they had when they met.
+//! Who may vote: members that know each other, by the disks they had when they met.
 //!
 //! A member that comes back with an empty disk looks like one that was never started. If it could
 //! vote, it could promise or accept against what it promised before (the recovery schemes that let
 //! it listen for a while first are unsafe, *Paxos Made Live* §5.1 among them). So each member
-//! records under which [`Incarnation`] it met each other one, and **nobody votes before it has met
-//! all**. Then every member remembers every voter, and whichever of them are up when a wiped one
-//! returns, each of them knows that it is a stranger.
+//! records under which [`Incarnation`] it met each other one, says so in its heartbeats once that
+//! is durable, and **nobody votes before all others know it**.
+//!
+//! Safety: if a member ever voted, every other member has a durable record of the disk that it
+//! voted with. When it returns on another disk, nobody will own to knowing it, so it cannot vote,
+//! whichever of the others are up; and the first that hears of it tells it why.
 
 use std::collections::BTreeMap;
 
@@ -13,30 +16,48 @@ use crate::event::{Event, HaltReason, Ignored};
 use crate::ids::{Incarnation, Peer, ReplicaId};
 use crate::message::{Message, Stranger};
 use crate::mutants::Mutant;
-use crate::output::{Output, Record};
+use crate::output::{Output, PersistId, Record};
 use crate::quorum::ReplicaSet;
 use crate::replica::Replica;
 
-/// Whom this member has met.
+/// Whom this member has met, and who has met it.
+///
+/// Invariant: `met` holds this member itself if and only if all others have met it, and it them.
 #[derive(Debug)]
 pub(crate) struct Formation {
+    me: Peer,
     met: BTreeMap<ReplicaId, Incarnation>,
-    unmet: ReplicaSet,
+    /// The last record about it.
+    recorded: PersistId,
+    /// Peers that have not met this member, as far as it knows, or that it has not met.
+    missing: ReplicaSet,
 }
 
 impl Formation {
-    pub(crate) fn new(met: BTreeMap<ReplicaId, Incarnation>, members: &ReplicaSet) -> Self {
-        let unmet = members.iter().filter(|id| !met.contains_key(id)).collect();
-        Self { met, unmet }
+    pub(crate) fn new(me: Peer, met: BTreeMap<ReplicaId, Incarnation>, peers: &ReplicaSet) -> Self {
+        let formed = met.contains_key(&me.id);
+        let missing = if formed { ReplicaSet::new() } else { peers.clone() };
+        Self { me, met, recorded: PersistId::default(), missing }
     }
 
-    /// All members, this one included, were met.
+    /// All members know each other, as far as this one is concerned: it may vote.
     pub(crate) fn is_formed(&self) -> bool {
-        self.unmet.is_empty()
+        self.met.contains_key(&self.me.id)
     }
 
-    pub(crate) const fn unmet(&self) -> &ReplicaSet {
-        &self.unmet
+    /// Who is missing for that.
+    pub(crate) const fn missing(&self) -> &ReplicaSet {
+        &self.missing
+    }
+
+    /// What a heartbeat says must wait for this record.
+    pub(crate) const fn recorded(&self) -> PersistId {
+        self.recorded
+    }
+
+    /// The peer as it was met.
+    pub(crate) fn as_met(&self, id: ReplicaId) -> Option<Peer> {
+        self.met.get(&id).map(|&incarnation| Peer { id, incarnation })
     }
 
     /// All acquaintances, to be recorded again when the log is trimmed.
@@ -46,21 +67,37 @@ impl Formation {
 }
 
 impl Replica {
-    /// Notes a member at first sight. False if it is not who it was.
+    /// Notes a peer at first sight. False if it is not who it was.
     pub(crate) fn meet(&mut self, peer: Peer) -> bool {
         match self.formation.met.get(&peer.id) {
-            Some(known) => *known == peer.incarnation || self.mutated(Mutant::WipedVotes),
-            None => {
-                self.formation.met.insert(peer.id, peer.incarnation);
-                self.formation.unmet.remove(peer.id);
-                self.outputs.persist(Record::Met(peer));
+            Some(known) if *known == peer.incarnation => true,
+            Some(_) if !self.mutated(Mutant::WipedVotes) => false,
+            _ => {
+                self.record_met(peer);
                 self.outputs.event(Event::Met { peer: peer.id });
-                if self.formation.is_formed() {
-                    self.outputs.event(Event::Formed);
-                }
                 true
             }
         }
+    }
+
+    /// A peer that this member has met says that it has met this member, durably.
+    pub(crate) fn note_known_by(&mut self, peer: ReplicaId) {
+        if self.formation.missing.remove(peer) {
+            self.form_if_complete();
+        }
+    }
+
+    /// This member records itself last, as the sign that it may vote.
+    pub(crate) fn form_if_complete(&mut self) {
+        if self.formation.missing.is_empty() && !self.formation.is_formed() {
+            self.record_met(self.identity.me);
+            self.outputs.event(Event::Formed);
+        }
+    }
+
+    fn record_met(&mut self, peer: Peer) {
+        self.formation.met.insert(peer.id, peer.incarnation);
+        self.formation.recorded = self.outputs.persist(Record::Met(peer));
     }
 
     /// A message from somebody we knew under another disk. Heartbeats are answered, so that it

@@ -20,7 +20,7 @@
 //!   member ───── Stranger ─▶ one        you are not who I knew under your name: you lost your disk
 //! ```
 
-use crate::ids::{Ballot, Incarnation, ReplicaId};
+use crate::ids::{Ballot, Incarnation, Peer};
 use crate::prefix::Prefix;
 use crate::slot::Slot;
 use crate::value::{AcceptedValue, Command, Value};
@@ -100,8 +100,9 @@ pub struct Heartbeat {
     pub promised: Ballot,
     /// The ballot whose leader the sender is, or hears.
     pub leader: Option<Ballot>,
-    /// Whom the sender has heard of late, in order.
-    pub hears: Vec<ReplicaId>,
+    /// Whom the sender has heard of late, as it has met them, by rising id. It has recorded them
+    /// durably.
+    pub hears: Vec<Peer>,
     /// Its chosen watermark.
     pub chosen: Slot,
     /// Everything below is in its state machine and survives a crash without the log.

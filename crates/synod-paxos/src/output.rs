@@ -42,7 +42,8 @@ pub struct ReadId(pub u64);
 /// A fact that the log keeps. [`Recovered`](crate::Recovered) folds them back into a state.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Record {
-    /// This member, or a peer, was met under this incarnation. It votes under no other.
+    /// A peer was met under this incarnation; it votes under no other. Of this member itself: all
+    /// others have met it, and it them.
     Met(Peer),
     /// Ballots below this one are ignored from now on.
     Promised(Ballot),

@@ -164,6 +164,9 @@ impl Replica {
             }
             return self.begin_confirmation();
         }
+        if let Some(asked) = self.reads.asked.take_if(|asked| asked.leader != ballot.replica) {
+            self.reads.ask_again(asked.reads);
+        }
         if self.reads.waiting.is_empty() || self.reads.asked.is_some() {
             return;
         }

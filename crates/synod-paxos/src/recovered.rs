@@ -17,7 +17,7 @@ pub struct Recovered {
     pub accepted: BTreeMap<Slot, AcceptedValue>,
     /// What is known to be chosen.
     pub prefix: Prefix,
-    /// Who was met, under which incarnation; this member among them once it has started.
+    /// Who was met, under which incarnation; this member among them once all others have met it.
     pub met: BTreeMap<ReplicaId, Incarnation>,
 }
 

@@ -119,7 +119,7 @@ impl Replica {
             quorums: Quorums::majority(identity.members.clone()),
             now,
             outputs: Outputs::default(),
-            formation: Formation::new(recovered.met, &identity.members),
+            formation: Formation::new(identity.me, recovered.met, &peers),
             learner: Learner::new(recovered.prefix, applied),
             acceptor: Acceptor::new(recovered.promised, recovered.accepted),
             proposer: Proposer::Idle,
@@ -139,8 +139,7 @@ impl Replica {
         {
             replica.choose_next();
         }
-        let me = replica.identity.me;
-        replica.meet(me);
+        replica.form_if_complete();
         replica
     }
 }
@@ -272,16 +271,16 @@ impl Replica {
         matches!(self.proposer, Proposer::Leader(_))
     }
 
-    /// Whether all members have met, so that this one may vote.
+    /// Whether all other members have met this one, and it them, so that it may vote.
     #[must_use]
     pub fn is_formed(&self) -> bool {
         self.formation.is_formed()
     }
 
-    /// Members not met yet.
+    /// Members that it still has to meet, or that still have to meet it.
     #[must_use]
     pub fn unmet(&self) -> ReplicaSet {
-        self.formation.unmet().clone()
+        self.formation.missing().clone()
     }
 
     /// The highest ballot promised.
