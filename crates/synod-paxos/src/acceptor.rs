@@ -24,7 +24,7 @@ use crate::value::{AcceptedValue, Value};
 /// * Within one ballot a slot never changes its value.
 /// * A slot of the chosen prefix never changes its value.
 /// * No reply leaves before the records that justify it are durable.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub(crate) struct Acceptor {
     pub(crate) promised: Promised,
     /// The last value of each slot, from the cache's floor on; of chosen slots, what was chosen.

@@ -36,7 +36,7 @@ use crate::value::AcceptedValue;
 /// Promises ballots and accepts values. All of it must be durable.
 ///
 /// Invariant: `accepted` was accepted in a ballot not above `promised`.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Hash)]
 pub struct Acceptor<V> {
     promised: Promised,
     accepted: Option<AcceptedValue<V>>,
@@ -71,7 +71,7 @@ impl<V: Clone> Acceptor<V> {
 }
 
 /// Asks in one ballot. A refused proposer starts again, as a new one, in a higher ballot.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Proposer<V> {
     ballot: Ballot,
     wish: V,
@@ -121,7 +121,7 @@ impl<V: Clone> Proposer<V> {
 }
 
 /// Learns what is chosen from the acceptors' word.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Learner<V> {
     tallies: BTreeMap<Ballot, Tally>,
     chosen: Option<V>,

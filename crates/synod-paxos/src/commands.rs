@@ -20,7 +20,7 @@ use crate::value::{Command, CommandId, Value};
 /// The commands of this life that are not settled.
 ///
 /// Invariant: a number in `unsent` has `sent: None`, and each such number is there once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Hash)]
 pub(crate) struct OwnCommands {
     last_number: u64,
     waiting: BTreeMap<u64, Own>,
@@ -29,7 +29,7 @@ pub(crate) struct OwnCommands {
     stream: Stream,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 struct Own {
     payload: Bytes,
     /// The only ballot in which it can be proposed by now.
@@ -39,7 +39,7 @@ struct Own {
 }
 
 /// What was forwarded to the leader of a ballot, in the order of its sequence numbers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Hash)]
 struct Stream {
     ballot: Ballot,
     next: u64,

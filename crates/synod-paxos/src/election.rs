@@ -9,6 +9,7 @@
 //! back-off.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::event::{Event, Ignored, StepDown};
@@ -21,7 +22,7 @@ use crate::slot::Slot;
 use crate::time::Time;
 
 /// What this member hears.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub(crate) struct Election {
     pub(crate) peers: BTreeMap<ReplicaId, Heard>,
     following: Option<Following>,
@@ -37,7 +38,7 @@ pub(crate) struct Election {
 }
 
 /// What a peer told last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Hash)]
 pub(crate) struct Heard {
     /// When; `None` after too much silence, or if its process is gone.
     at: Option<Time>,
@@ -56,7 +57,7 @@ impl Heard {
 }
 
 /// The leader that is followed.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 struct Following {
     ballot: Ballot,
     heard: Time,
@@ -64,8 +65,14 @@ struct Following {
 
 /// A small generator of numbers (SplitMix64), so that back-off is random and still a function of
 /// the seed.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 struct Chance(u64);
+
+/// Not hashed: to a model checker, which tells states apart by their hashes, members that differ
+/// in nothing but the next random number are the same.
+impl Hash for Chance {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
 
 impl Chance {
     fn below(&mut self, span: Duration) -> Duration {

@@ -6,7 +6,7 @@ use crate::ids::{Ballot, Incarnation, ReplicaId};
 use crate::slot::Slot;
 
 /// Something worth telling. The core decides nothing by them.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub enum Event {
     /// A peer was met for the first time.
     Met {
@@ -51,7 +51,7 @@ pub enum Event {
 }
 
 /// Why a leader leads no more.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 pub enum StepDown {
     /// A higher ballot appeared.
     HigherBallot,
@@ -62,7 +62,7 @@ pub enum StepDown {
 }
 
 /// Why an input was left without effect.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 pub enum Ignored {
     /// The ballot is below what was promised.
     BallotBelowPromised,
@@ -91,7 +91,7 @@ pub enum Ignored {
 }
 
 /// Why this member must stop.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 pub enum HaltReason {
     /// A peer knew this member with another disk: this one has lost its promises and must not vote.
     Wiped {

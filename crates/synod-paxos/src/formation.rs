@@ -23,7 +23,7 @@ use crate::replica::Replica;
 /// Whom this member has met, and who has met it.
 ///
 /// Invariant: `met` holds this member itself if and only if all others have met it, and it them.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub(crate) struct Formation {
     me: Peer,
     met: BTreeMap<ReplicaId, Incarnation>,

@@ -21,7 +21,7 @@ use crate::value::{AcceptedValue, Value};
 ///
 /// * Everything in `floor..prefix.end` is held in memory, and nothing below `floor`.
 /// * `floor <= prefix.end`; `trimmed <= floor` or the log still has what memory lacks.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub(crate) struct Learner {
     /// What is chosen, and handed out to be applied.
     pub(crate) prefix: Prefix,

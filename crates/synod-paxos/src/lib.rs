@@ -106,6 +106,7 @@
 mod acceptor;
 pub mod basic;
 mod commands;
+mod display;
 mod election;
 pub mod event;
 mod formation;

@@ -26,7 +26,7 @@ use crate::slot::Slot;
 use crate::value::{AcceptedValue, Command, Value};
 
 /// A message between members. Any of them may be lost, delayed, repeated or overtaken.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub enum Message {
     /// Liveness: who is here.
     Heartbeat(Heartbeat),
@@ -94,7 +94,7 @@ impl Message {
 }
 
 /// Sent to all at each heartbeat interval, and at once when the sender loses or finds a leader.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Heartbeat {
     /// The highest ballot the sender has promised.
     pub promised: Ballot,
@@ -110,7 +110,7 @@ pub struct Heartbeat {
 }
 
 /// Phase 1a: asks to ignore all lower ballots from now on, and to tell what is accepted.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Prepare {
     /// The ballot the sender wants to lead in.
     pub ballot: Ballot,
@@ -123,7 +123,7 @@ pub struct Prepare {
 }
 
 /// Phase 1b: promises to ignore lower ballots, with a page of what is accepted.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Promise {
     /// The ballot promised.
     pub ballot: Ballot,
@@ -140,7 +140,7 @@ pub struct Promise {
 }
 
 /// Phase 2a: asks to accept a value for a slot.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Accept {
     /// The leader's ballot.
     pub ballot: Ballot,
@@ -153,7 +153,7 @@ pub struct Accept {
 }
 
 /// Phase 2b: accepted, and durable.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Accepted {
     /// The ballot it was accepted in.
     pub ballot: Ballot,
@@ -162,7 +162,7 @@ pub struct Accepted {
 }
 
 /// The sender has promised a higher ballot than the one it was asked for.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Nack {
     /// The ballot that was refused.
     pub refused: Ballot,
@@ -171,7 +171,7 @@ pub struct Nack {
 }
 
 /// Every slot below the watermark is chosen, and what was accepted there in this ballot is it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Chosen {
     /// The leader's ballot.
     pub ballot: Ballot,
@@ -180,14 +180,14 @@ pub struct Chosen {
 }
 
 /// Asks for what was chosen from a slot on.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct CatchUp {
     /// The sender's chosen watermark.
     pub from: Slot,
 }
 
 /// Values that were chosen, slot after slot.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Learned {
     /// The slot of the first value.
     pub from: Slot,
@@ -201,7 +201,7 @@ pub struct Learned {
 ///
 /// Within a ballot the commands of one life of a member are numbered from 0 without gaps. The
 /// leader takes the next one it has not taken; what it does not take is sent again.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Forward {
     /// The only ballot in which they may be proposed.
     pub ballot: Ballot,
@@ -212,14 +212,14 @@ pub struct Forward {
 }
 
 /// Asks the leader how far one must have applied to read what is current.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Read {
     /// Names the question; never used again by its sender.
     pub attempt: u64,
 }
 
 /// How far one must have applied to answer the reads of an attempt.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct ReadAt {
     /// The question.
     pub attempt: u64,
@@ -228,7 +228,7 @@ pub struct ReadAt {
 }
 
 /// Asks whether the receiver has promised nothing above the leader's ballot.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Confirm {
     /// The leader's ballot.
     pub ballot: Ballot,
@@ -237,7 +237,7 @@ pub struct Confirm {
 }
 
 /// The sender has promised nothing above the ballot.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Confirmed {
     /// The leader's ballot.
     pub ballot: Ballot,
@@ -246,14 +246,14 @@ pub struct Confirmed {
 }
 
 /// The leader of a ballot asks the receiver to lead in its stead, and leads no more.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct TakeOver {
     /// The ballot of the leader that ends.
     pub ballot: Ballot,
 }
 
 /// The sender knew the receiver under another incarnation.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Stranger {
     /// The incarnation it knew.
     pub known: Incarnation,

@@ -9,7 +9,7 @@
     not(feature = "mutants"),
     expect(dead_code, unreachable_pub, reason = "public, and made, with the feature only")
 )]
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 pub enum Mutant {
     /// One phase only: a candidate leads without the promises of a quorum.
     NoPhase1,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::mutants::Mutant;
 
 /// Time-outs and bounds of a replica. All members of a cluster should have the same.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Options {
     /// How often a member tells the others that it is there. Default 100 ms, as etcd.
     pub heartbeat_interval: Duration,

@@ -40,7 +40,7 @@ impl PersistId {
 pub struct ReadId(pub u64);
 
 /// A fact that the log keeps. [`Recovered`](crate::Recovered) folds them back into a state.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub enum Record {
     /// A peer was met under this incarnation; it votes under no other. Of this member itself: all
     /// others have met it, and it them.
@@ -70,7 +70,7 @@ pub enum Record {
 
 /// Something for the world to do. Outputs come in an order that the world keeps: records are
 /// persisted in theirs, values applied in theirs.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub enum Output {
     /// Make the record durable, then call `handle_persisted` with this id or a later one.
     Persist {
@@ -131,7 +131,7 @@ pub enum Output {
 }
 
 /// The queue of outputs, and the numbering of records.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Hash)]
 pub(crate) struct Outputs {
     queue: VecDeque<Output>,
     last_persist: PersistId,

@@ -13,11 +13,11 @@ use crate::value::AcceptedValue;
 /// The highest ballot an acceptor has promised, or accepted in.
 ///
 /// Invariant: never decreases.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Hash)]
 pub struct Promised(Ballot);
 
 /// What an acceptor may do for a ballot.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 pub enum Admission {
     /// Nothing: this higher ballot is promised.
     Refused {
@@ -57,7 +57,7 @@ impl Promised {
 }
 
 /// Who has answered, in one ballot. A new ballot needs a new tally.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Hash)]
 pub struct Tally(ReplicaSet);
 
 impl Tally {
@@ -87,7 +87,7 @@ impl Tally {
 
 /// The value of the highest ballot among those that a quorum has accepted: the only one that may
 /// have been chosen, so the only one that is safe to propose. `None`: any value is.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct SafeValue<V>(Option<AcceptedValue<V>>);
 
 impl<V> Default for SafeValue<V> {

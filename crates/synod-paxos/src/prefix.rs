@@ -9,7 +9,7 @@ use crate::value::Value;
 ///
 /// It outlives the values: a member whose log was trimmed still knows the last barrier, without
 /// which it could not tell dead values from living ones, and where the log's time stands.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Hash)]
 pub struct Prefix {
     /// Every slot below is chosen.
     pub end: Slot,

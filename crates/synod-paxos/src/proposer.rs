@@ -21,7 +21,7 @@ use crate::time::{LogTime, Time};
 use crate::value::{Batch, Command, Value};
 
 /// What this member does as a proposer.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub(crate) enum Proposer {
     /// It follows, or waits.
     Idle,
@@ -32,7 +32,7 @@ pub(crate) enum Proposer {
 }
 
 /// Phase 1 under way.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub(crate) struct Candidate {
     pub(crate) ballot: Ballot,
     /// The leader that asked for it, if one did.
@@ -57,7 +57,7 @@ pub(crate) struct Candidate {
 ///
 /// * `first <= barrier < next`; every slot in `first..next` was proposed in `ballot`.
 /// * `in_flight` holds the proposed slots from the chosen watermark on.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub(crate) struct Leader {
     pub(crate) ballot: Ballot,
     /// Everything below was chosen before this leader began.
@@ -83,7 +83,7 @@ pub(crate) struct Leader {
 }
 
 /// A slot that was proposed and whose predecessors are not all chosen yet.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub(crate) struct InFlight {
     pub(crate) tally: Tally,
     pub(crate) chosen: bool,

@@ -112,7 +112,7 @@ impl fmt::Display for ReplicaSet {
 /// The voters and which sets of them decide.
 ///
 /// Invariant: every phase-1 quorum meets every phase-2 quorum.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Quorums {
     voters: ReplicaSet,
 }

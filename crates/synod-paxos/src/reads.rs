@@ -20,7 +20,7 @@ use crate::slot::Slot;
 use crate::time::Time;
 
 /// The reads of this member's clients.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub(crate) struct Reads {
     last_id: u64,
     /// Not asked about yet.
@@ -33,7 +33,7 @@ pub(crate) struct Reads {
     granted_count: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 struct Asked {
     attempt: u64,
     leader: ReplicaId,
@@ -42,7 +42,7 @@ struct Asked {
 }
 
 /// A leader's questions whether it still leads.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Hash)]
 pub(crate) struct Confirmations {
     last_round: u64,
     /// Who waits for the round under way.
@@ -51,7 +51,7 @@ pub(crate) struct Confirmations {
     next: Askers,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 struct Round {
     round: u64,
     tally: Tally,
@@ -60,7 +60,7 @@ struct Round {
     askers: Askers,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Hash)]
 struct Askers {
     own: Vec<ReadId>,
     /// The last attempt of each member; it waits for no earlier one.

@@ -9,7 +9,7 @@ use crate::slot::Slot;
 use crate::value::AcceptedValue;
 
 /// What a log says. An empty log gives the default: nothing promised, nobody met.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Hash)]
 pub struct Recovered {
     /// The highest ballot promised or accepted in.
     pub promised: Ballot,

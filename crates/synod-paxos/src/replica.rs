@@ -21,7 +21,7 @@ use crate::slot::Slot;
 use crate::time::Time;
 
 /// Who a replica is. Comes from outside, like time and chance.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Identity {
     /// Its id and the life of its disk.
     pub me: Peer,
@@ -34,11 +34,11 @@ pub struct Identity {
 }
 
 /// A bound was reached: try again later.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 pub struct Busy;
 
 /// What became of a command that its client no longer waits for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 pub enum Withdrawal {
     /// It was not applied and never will be.
     NeverApplied,
@@ -65,7 +65,7 @@ pub enum Withdrawal {
 /// [`forget_read`]: Self::forget_read
 /// [`transfer`]: Self::transfer
 /// [`poll_output`]: Self::poll_output
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Replica {
     pub(crate) identity: Identity,
     pub(crate) options: Options,
@@ -220,6 +220,15 @@ impl Replica {
     /// The state machine survives a crash without the log's values below this slot.
     pub fn handle_stable(&mut self, stable: Slot) {
         self.learner.stable = self.learner.stable.max(stable.min(self.learner.prefix.end));
+    }
+
+    /// Asks to lead at once, whatever leader lives. For tests, and for an operator who knows better
+    /// than the election: members that hear a leader ignore it all the same.
+    pub fn campaign(&mut self, now: Time) {
+        self.advance_clock(now);
+        if !self.halted && self.formation.is_formed() && self.ballot_in_use().is_none() {
+            self.stand(None);
+        }
     }
 
     /// Hands leadership to another member (the most caught-up one if `None`). True if this member

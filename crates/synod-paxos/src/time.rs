@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Monotonic time of one member since some start of its own, in microseconds.
 ///
 /// It comes in as an argument with every input, never goes back, and means nothing to others.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct Time(u64);
 
 impl Time {
@@ -40,7 +40,7 @@ impl Time {
 ///
 /// It runs while there is a leader, goes on from the highest stamp when the leader changes, and
 /// is the same on every member. It is no wall clock.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct LogTime(u64);
 
 impl LogTime {

@@ -8,7 +8,7 @@ use crate::ids::{Ballot, ReplicaId};
 use crate::time::LogTime;
 
 /// What a slot chooses.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub enum Value {
     /// Nothing: fills a hole that a new leader found.
     Noop,
@@ -24,7 +24,7 @@ pub enum Value {
 }
 
 /// Commands that share a slot, in the order in which they apply.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Batch {
     /// Log time when the leader formed it.
     pub stamp: LogTime,
@@ -33,7 +33,7 @@ pub struct Batch {
 }
 
 /// What a client asks of the state machine.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Command {
     /// Which member took it from a client.
     pub id: CommandId,
@@ -66,7 +66,7 @@ impl Value {
 }
 
 /// What an acceptor holds for a slot.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct AcceptedValue<V = Value> {
     /// The ballot it was accepted in.
     pub ballot: Ballot,
