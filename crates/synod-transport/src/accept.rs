@@ -1,0 +1,257 @@
+//! The incoming side: greets whoever calls, refuses whom it should, and hands frames on.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::PeerIdentity;
+use crate::dial::configure;
+use crate::frame::{FrameDecoder, FrameError};
+use crate::hello::{
+    Greeting, GreetingError, Hello, Lane, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, RefusalCode,
+    Refused,
+};
+use crate::limit::LogLimit;
+use crate::options::{TransportOptions, Who};
+use crate::outbox::Outbox;
+use crate::stats::count;
+
+/// Everything that incoming connections share.
+pub(crate) struct Acceptor<F> {
+    pub(crate) who: Who,
+    pub(crate) options: TransportOptions,
+    /// The outboxes hold the counters of their lane, in both directions.
+    pub(crate) lanes: Arc<BTreeMap<(u64, Lane), Arc<Outbox>>>,
+    pub(crate) on_frame: F,
+    pub(crate) limit: Arc<LogLimit>,
+    pub(crate) refused: Arc<AtomicU64>,
+    pub(crate) connections: Arc<Semaphore>,
+    /// The connection that each lane of each peer came in on last.
+    pub(crate) current: Mutex<BTreeMap<(u64, Lane), CancellationToken>>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("no complete greeting after {0:?}")]
+    GreetingTimeout(Duration),
+    #[error(transparent)]
+    Greeting(#[from] GreetingError),
+    #[error("refused: {}", .0.text)]
+    Refused(Refused),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("the peer closed it")]
+    Closed,
+    #[error("the peer has opened a newer one")]
+    Replaced,
+}
+
+impl Ended {
+    /// Whether it is part of a normal day.
+    const fn is_usual(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Closed | Self::Replaced)
+    }
+}
+
+impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
+    /// Accepts until told to stop.
+    pub(crate) async fn run(self: Arc<Self>, socket: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = self.stop.cancelled() => return,
+            };
+            let (stream, from) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, most likely: trying again at once would only spin.
+                    warn!(%error, "cannot accept a peer connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+                let limit = self.options.connections_max;
+                self.complain(from, &format!("there are {limit} peer connections already"));
+                continue;
+            };
+            let this = Arc::clone(&self);
+            tokio::spawn(async move {
+                this.serve(stream, from).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, from: SocketAddr) {
+        let ended = tokio::select! {
+            ended = self.greet_and_read(stream) => ended,
+            () = self.stop.cancelled() => return,
+        };
+        if ended.is_usual() {
+            debug!(%from, reason = %ended, "incoming peer connection ended");
+        } else {
+            self.complain(from, &ended.to_string());
+        }
+    }
+
+    /// Tells of a misfit, once for each host and reason in a while.
+    fn complain(&self, from: SocketAddr, reason: &str) {
+        count(&self.refused, 1);
+        if self.limit.allows(&format!("{} {reason}", from.ip()), Instant::now()) {
+            warn!(%from, reason, "closed a connection to the peer port");
+        }
+    }
+
+    async fn greet_and_read(&self, mut stream: TcpStream) -> Ended {
+        let limit = self.options.handshake_timeout;
+        let hello = match timeout(limit, self.greet(&mut stream)).await {
+            Err(_) => return Ended::GreetingTimeout(limit),
+            Ok(Err(ended)) => return ended,
+            Ok(Ok(hello)) => hello,
+        };
+        let place = (hello.sender.id, hello.lane);
+        let newer = CancellationToken::new();
+        if let Some(older) = self.current.lock().insert(place, newer.clone()) {
+            older.cancel();
+        }
+        tokio::select! {
+            ended = self.read(stream, hello) => ended.err().unwrap_or(Ended::Closed),
+            () = newer.cancelled() => Ended::Replaced,
+        }
+    }
+
+    async fn greet(&self, stream: &mut TcpStream) -> Result<Hello, Ended> {
+        configure(stream, self.options.silence_timeout)?;
+        let judged = match Greeting::read(stream).await? {
+            Greeting::Hello(hello) => judge(&self.who, &hello).map(|()| hello),
+            Greeting::Incompatible { version } => Err(incompatible(version)),
+            Greeting::Welcome(_) | Greeting::Refused(_) => Err(Refused {
+                code: RefusalCode::Malformed,
+                text: "a connection begins with a hello".to_owned(),
+            }),
+        };
+        match judged {
+            Ok(hello) => {
+                stream.write_all(&Greeting::Welcome(self.who.me).encode()).await?;
+                Ok(hello)
+            }
+            Err(refused) => {
+                stream.write_all(&Greeting::Refused(refused.clone()).encode()).await?;
+                stream.shutdown().await?;
+                Err(Ended::Refused(refused))
+            }
+        }
+    }
+
+    async fn read(&self, mut stream: TcpStream, hello: Hello) -> Result<(), Ended> {
+        let counters =
+            &self.lanes.get(&(hello.sender.id, hello.lane)).expect("judged a member").counters;
+        let (mut decoder, mut buffer) = (FrameDecoder::default(), BytesMut::new());
+        loop {
+            while let Some(frame) = decoder.decode(&mut buffer)? {
+                count(&counters.received_frames, 1);
+                count(&counters.received_bytes, frame.len());
+                (self.on_frame)(hello.sender, frame);
+            }
+            // Frames share the buffer's memory and may be kept for long, so a block is used up
+            // before the next one is allocated.
+            if buffer.capacity() - buffer.len() < READ_BYTES_MIN {
+                buffer.reserve(READ_BLOCK_BYTES);
+            }
+            if stream.read_buf(&mut buffer).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Whether this hello is for us, from one of us.
+fn judge(who: &Who, hello: &Hello) -> Result<(), Refused> {
+    let refuse = |code, text| Err(Refused { code, text });
+    if hello.cluster != who.cluster {
+        let text = format!(
+            "member {:x} belongs to cluster {:x}, this is cluster {:x}",
+            hello.sender.id, hello.cluster, who.cluster
+        );
+        return refuse(RefusalCode::ForeignCluster, text);
+    }
+    if hello.receiver != who.me.id {
+        let text = format!("this is member {:x}, not {:x}", who.me.id, hello.receiver);
+        return refuse(RefusalCode::WrongMember, text);
+    }
+    if !who.peers.iter().any(|(id, _)| *id == hello.sender.id) {
+        let text = format!(
+            "member {:x} does not know a member {:x} of its cluster",
+            who.me.id, hello.sender.id
+        );
+        return refuse(RefusalCode::UnknownSender, text);
+    }
+    Ok(())
+}
+
+fn incompatible(version: u16) -> Refused {
+    let text = format!(
+        "protocol version {version} is not understood here, but \
+         {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION}"
+    );
+    Refused { code: RefusalCode::IncompatibleVersion, text }
+}
+
+/// A new block of memory for reading.
+const READ_BLOCK_BYTES: usize = 64 << 10;
+/// A block with less room than this is used up.
+const READ_BYTES_MIN: usize = 4 << 10;
+/// After a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who() -> Who {
+        Who {
+            cluster: 7,
+            me: PeerIdentity { id: 1, incarnation: 11 },
+            peers: vec![(2, "b:1".to_owned()), (3, "c:1".to_owned())],
+        }
+    }
+
+    #[test]
+    fn who_is_refused_and_why() {
+        let good = Hello {
+            cluster: 7,
+            sender: PeerIdentity { id: 2, incarnation: 22 },
+            receiver: 1,
+            lane: Lane::Control,
+        };
+        let stranger = PeerIdentity { id: 9, incarnation: 22 };
+        let myself = PeerIdentity { id: 1, incarnation: 11 };
+        let table = [
+            (good, None),
+            (Hello { cluster: 8, ..good }, Some(RefusalCode::ForeignCluster)),
+            (Hello { receiver: 3, ..good }, Some(RefusalCode::WrongMember)),
+            (Hello { sender: stranger, ..good }, Some(RefusalCode::UnknownSender)),
+            (Hello { sender: myself, ..good }, Some(RefusalCode::UnknownSender)),
+        ];
+        for (hello, code) in table {
+            assert_eq!(judge(&who(), &hello).err().map(|refused| refused.code), code, "{hello:?}");
+        }
+    }
+}
