@@ -43,6 +43,23 @@ pub enum ReadError {
     Stopping,
 }
 
+/// Why leadership was not handed over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TransferError {
+    /// This member does not lead, or nobody is there to take over.
+    #[error("this member does not lead, or there is no member to hand over to")]
+    NotPossible,
+    /// Too many requests wait already.
+    #[error("too many requests wait already: try again later")]
+    Busy,
+    /// The other member did not take over in time; this one still leads.
+    #[error("timed out: this member still leads")]
+    TimedOut,
+    /// This member has stopped.
+    #[error("this member is stopping: ask another one")]
+    Stopping,
+}
+
 /// Who waits for the reply to a command.
 pub trait ProposeClient<R> {
     /// Gives the answer.

@@ -43,6 +43,12 @@ pub fn encode_message(message: &Message) -> Bytes {
     frame.freeze()
 }
 
+/// About how many bytes the message takes, in memory and as a frame.
+#[must_use]
+pub fn message_size(message: &Message) -> usize {
+    message::size_hint(message)
+}
+
 /// The message in a frame.
 ///
 /// # Errors

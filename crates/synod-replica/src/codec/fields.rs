@@ -1,7 +1,7 @@
 //! The codec of what fields are made of: numbers, ids, ballots, slots, lists.
 
 use bytes::Bytes;
-use synod_paxos::{Ballot, Incarnation, LogTime, Prefix, ReplicaId, Slot};
+use synod_paxos::{Ballot, Incarnation, LogTime, Peer, Prefix, ReplicaId, Slot};
 
 use super::wire::{Codec, DecodeError, Reader, Sink};
 
@@ -26,6 +26,7 @@ pub(super) use codec_of_fields;
 
 codec_of_fields! {
     Ballot { round, replica }
+    Peer { id, incarnation }
     Prefix { end, barrier, time }
 }
 
@@ -126,16 +127,16 @@ impl Codec for LogTime {
     }
 }
 
-/// A set of members, in rising order.
-impl Codec for Vec<ReplicaId> {
+/// Peers by rising id, each at most once.
+impl Codec for Vec<Peer> {
     fn encode<S: Sink>(&self, out: &mut S) {
         encode_list(self, out);
     }
 
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
-        let members: Self = decode_list(input, "members", 8)?;
-        expect_rising(&members, "members", |member| *member)?;
-        Ok(members)
+        let peers: Self = decode_list(input, "peers", 16)?;
+        expect_rising(&peers, "peers", |peer| peer.id)?;
+        Ok(peers)
     }
 }
 

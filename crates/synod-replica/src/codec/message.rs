@@ -80,7 +80,7 @@ pub(super) fn size_hint(message: &Message) -> usize {
             promise.entries.iter().map(|(_, accepted)| 24 + accepted.value.bytes()).sum()
         }
         Message::Forward(forward) => forward.commands.iter().map(|c| 32 + c.payload.len()).sum(),
-        Message::Heartbeat(heartbeat) => 8 * heartbeat.hears.len(),
+        Message::Heartbeat(heartbeat) => 16 * heartbeat.hears.len(),
         _ => 0,
     };
     64 + content

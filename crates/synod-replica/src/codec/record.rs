@@ -2,7 +2,6 @@
 
 use synod_paxos::{Ballot, Peer, Prefix, Record, Slot, Value};
 
-use super::fields::codec_of_fields;
 use super::wire::{Codec, DecodeError, Reader, Sink};
 
 /// The kinds of records and their names, for tools that print a log. Kinds are never reused.
@@ -19,10 +18,6 @@ const PROMISED: u8 = 2;
 const ACCEPTED: u8 = 3;
 const LEARNED: u8 = 4;
 const CHOSEN: u8 = 5;
-
-codec_of_fields! {
-    Peer { id, incarnation }
-}
 
 /// Writes what the record says; returns its kind.
 pub(super) fn encode_fields<S: Sink>(record: &Record, out: &mut S) -> u8 {

@@ -1,0 +1,382 @@
+//! The driver in production: one thread for the protocol, one for the disk.
+//!
+//! ```text
+//!   Handle ── requests ──▶ ┌────────┐ ── records ──▶ ┌─────┐
+//!   peers ─── messages ──▶ │ driver │               │ log │  appends all that waits, syncs once
+//!                          └────────┘ ◀── durable ── └─────┘
+//!                               └────▶ Outbox: frames to peers
+//! ```
+//!
+//! The driver thread sleeps until something comes in or a timer is due, takes what waits, and lets
+//! the driver work it off in one round: there is no timer for batches and nothing is polled. What
+//! waits is bounded in number and bytes; beyond, messages are dropped (the protocol repeats itself)
+//! and requests are refused as busy.
+//!
+//! When the log fails, the member stops: nothing is sent any more, and [`Running::join`] says why.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
+use synod_paxos::{
+    Event, HaltReason, Identity, Message, PersistId, Record, Recovered, ReplicaId, ReplicaSet,
+    Slot, Time,
+};
+use synod_wal::Disk;
+use tokio::sync::oneshot;
+
+use crate::client::TransferError;
+use crate::codec::encode_message;
+use crate::driver::{Driver, DriverOptions, Effects};
+use crate::handle::Handle;
+use crate::inputs::{self, Input, Inputs, OneQuery, OneReply, Request};
+use crate::log::{Log, LogError};
+use crate::log_thread::{self, Done, Job};
+use crate::machine::StateMachine;
+use crate::status::SharedStatus;
+
+/// Where frames go. It must not block, and may drop: the protocol repeats what matters.
+pub trait Outbox: Send + 'static {
+    /// Sends a frame. A `bulk` one must not stand in the way of the others.
+    fn send(&mut self, to: ReplicaId, bulk: bool, frame: Bytes);
+}
+
+/// What a member is started with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RuntimeOptions {
+    /// The protocol's.
+    pub paxos: synod_paxos::Options,
+    /// The driver's.
+    pub driver: DriverOptions,
+    /// Messages, and requests, that wait for the driver thread. Default 8,192 each.
+    pub queue_max: NonZeroUsize,
+    /// Bytes of messages, and of requests, that wait for it. Default 64 MiB each.
+    pub queue_bytes_max: usize,
+    /// After this a command or a read that found no answer is given up. Default 5 s, as etcd.
+    pub request_timeout: Duration,
+}
+
+impl Default for RuntimeOptions {
+    fn default() -> Self {
+        Self {
+            paxos: synod_paxos::Options::default(),
+            driver: DriverOptions::default(),
+            queue_max: NonZeroUsize::new(8192).expect("8192 is not 0"),
+            queue_bytes_max: 64 << 20,
+            request_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why a member ended.
+#[derive(Debug)]
+pub enum Exit {
+    /// It was asked to.
+    Stopped,
+    /// The protocol forbids it to go on.
+    Halted(HaltReason),
+    /// Its log failed. The state of the disk is unknown: only a new process may look at it.
+    LogFailed(LogError),
+}
+
+/// A member at work.
+#[derive(Debug)]
+pub struct Running<M: StateMachine> {
+    handle: Handle<M>,
+    driver: JoinHandle<Exit>,
+}
+
+impl<M: StateMachine> Running<M> {
+    /// Starts a member as its log left it.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub fn start<D: Disk>(
+        identity: Identity,
+        options: RuntimeOptions,
+        (log, recovered): (Log<D>, Recovered),
+        machine: M,
+        outbox: impl Outbox,
+        on_event: impl FnMut(&Event) + Send + 'static,
+    ) -> io::Result<Self> {
+        let started = Instant::now();
+        let status = Arc::new(SharedStatus::default());
+        let me = identity.me;
+        let driver = Driver::new(
+            identity,
+            options.paxos,
+            options.driver,
+            recovered,
+            machine,
+            Time::default(),
+        );
+        let (senders, inputs) = inputs::queues(options.queue_max.get(), options.queue_bytes_max);
+        let handle = Handle::new(me, senders, options.request_timeout, Arc::clone(&status));
+        // What waits in these two is bounded by the driver: see `DriverOptions::undurable_*_max`,
+        // and one answer for each job.
+        let (jobs, jobs_waiting) = crossbeam_channel::unbounded();
+        let (done, done_waiting) = crossbeam_channel::unbounded();
+        let log = std::thread::Builder::new()
+            .name("synod-log".to_owned())
+            .spawn(move || log_thread::run(log, &jobs_waiting, &done))?;
+        let member = Member {
+            driver,
+            started,
+            inputs,
+            done: done_waiting,
+            world: World {
+                outbox: Box::new(outbox),
+                on_event: Box::new(on_event),
+                jobs,
+                appends: Vec::new(),
+                halted: None,
+            },
+            status,
+            handovers: Vec::new(),
+            shutdown: None,
+            handover_max: options.request_timeout,
+        };
+        let driver =
+            std::thread::Builder::new().name("synod-driver".to_owned()).spawn(move || {
+                let exit = member.run();
+                // The log's thread ends with its queue, which the member has dropped.
+                match log.join() {
+                    Ok(()) => exit,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            })?;
+        Ok(Self { handle, driver })
+    }
+
+    /// How to speak to the member.
+    #[must_use]
+    pub const fn handle(&self) -> &Handle<M> {
+        &self.handle
+    }
+
+    /// Waits until the member has ended, and says why.
+    ///
+    /// # Panics
+    /// If a thread of the member did.
+    #[must_use]
+    pub fn join(self) -> Exit {
+        match self.driver.join() {
+            Ok(exit) => exit,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// All that the driver thread owns.
+struct Member<M: StateMachine> {
+    driver: Driver<M, OneReply<M::Reply>, OneQuery<M>>,
+    started: Instant,
+    inputs: Inputs<M>,
+    done: Receiver<Done>,
+    world: World,
+    status: Arc<SharedStatus>,
+    /// Who waits for this member to lead no more; at most [`HANDOVERS_MAX`].
+    handovers: Vec<Handover>,
+    shutdown: Option<Shutdown>,
+    handover_max: Duration,
+}
+
+/// Somebody waits for this member to lead no more.
+struct Handover {
+    deadline: Time,
+    done: oneshot::Sender<Result<(), TransferError>>,
+}
+
+/// A member that is on its way out.
+struct Shutdown {
+    /// Whether there was somebody to hand over to.
+    handing_over: bool,
+    deadline: Time,
+}
+
+const HANDOVERS_MAX: usize = 64;
+
+impl<M: StateMachine> Member<M> {
+    /// The loop.
+    fn run(mut self) -> Exit {
+        loop {
+            self.wait();
+            let now = self.now();
+            if let Some(error) = self.take_inputs(now) {
+                self.driver.abandon_clients();
+                return Exit::LogFailed(error);
+            }
+            if now >= self.driver.next_tick() {
+                self.driver.handle_tick(now);
+            }
+            self.driver.run_outputs(now, &mut self.world);
+            self.settle_handovers(now);
+            let waiting = (self.inputs.messages.len(), self.inputs.requests.len());
+            self.status.update(&self.driver, waiting);
+            if let Some(exit) = self.exit(now) {
+                self.driver.abandon_clients();
+                return exit;
+            }
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::default().plus(self.started.elapsed())
+    }
+
+    /// Sleeps until something comes in or is due.
+    fn wait(&self) {
+        let deadlines = self.handovers.iter().map(|handover| handover.deadline);
+        let deadlines = deadlines.chain(self.shutdown.iter().map(|shutdown| shutdown.deadline));
+        let due = deadlines.fold(self.driver.next_tick(), Time::min);
+        let due = self.started + due.since(Time::default());
+        let mut select = crossbeam_channel::Select::new();
+        select.recv(&self.done);
+        self.inputs.messages.wake(&mut select);
+        self.inputs.requests.wake(&mut select);
+        // A time-out is as good as an input: the loop looks at the clock anyway.
+        _ = select.ready_deadline(due);
+    }
+
+    /// Takes what waits: what the log has done first, then at most a queue's length of the others.
+    fn take_inputs(&mut self, now: Time) -> Option<LogError> {
+        for done in self.done.try_iter() {
+            match done {
+                Done::Durable(id) => self.driver.handle_persisted(now, id),
+                Done::Chosen(to, learned) => {
+                    self.world.send(&ReplicaSet::from(to), Message::Learned(learned));
+                }
+                Done::Failed(error) => return Some(error),
+            }
+        }
+        for _ in 0..self.inputs.messages.len() {
+            match self.inputs.messages.next() {
+                Some(Input::Message(from, message)) => {
+                    self.driver.handle_message(now, from, message);
+                }
+                Some(Input::Unreachable(peer)) => self.driver.handle_unreachable(now, peer),
+                None => break,
+            }
+        }
+        for _ in 0..self.inputs.requests.len() {
+            match self.inputs.requests.next() {
+                Some(request) => self.take_request(now, request),
+                None => break,
+            }
+        }
+        None
+    }
+
+    fn take_request(&mut self, now: Time, request: Request<M>) {
+        match request {
+            Request::Propose { payload, timeout, reply } => {
+                self.driver.propose(now, payload, timeout, reply);
+            }
+            Request::Read { timeout, client } => self.driver.read(now, timeout, client),
+            Request::Look(look) => look(self.driver.machine()),
+            Request::Transfer { to, done } => self.hand_over(now, to, done),
+            Request::Shutdown => {
+                self.driver.stop_taking();
+                let handing_over = self.driver.transfer(now, None);
+                let deadline = now.plus(self.handover_max);
+                self.shutdown.get_or_insert(Shutdown { handing_over, deadline });
+            }
+        }
+    }
+
+    fn hand_over(
+        &mut self,
+        now: Time,
+        to: Option<ReplicaId>,
+        done: oneshot::Sender<Result<(), TransferError>>,
+    ) {
+        // Whoever asked may have gone: an answer that nobody takes is dropped.
+        if self.handovers.len() >= HANDOVERS_MAX {
+            let _ = done.send(Err(TransferError::Busy));
+        } else if self.driver.transfer(now, to) {
+            let deadline = now.plus(self.handover_max);
+            self.handovers.push(Handover { deadline, done });
+        } else {
+            let _ = done.send(Err(TransferError::NotPossible));
+        }
+    }
+
+    fn settle_handovers(&mut self, now: Time) {
+        let leads = self.driver.replica().is_leader();
+        for handover in self.handovers.extract_if(.., |h| !leads || h.deadline <= now) {
+            let result = if leads { Err(TransferError::TimedOut) } else { Ok(()) };
+            let _ = handover.done.send(result);
+        }
+    }
+
+    /// Whether this round was the last one.
+    fn exit(&mut self, now: Time) -> Option<Exit> {
+        if let Some(reason) = self.world.halted.take() {
+            return Some(Exit::Halted(reason));
+        }
+        let shutdown = self.shutdown.as_ref()?;
+        let leads = shutdown.handing_over && self.driver.replica().is_leader();
+        let done = !leads && self.driver.is_idle() && self.driver.records_undurable() == 0;
+        (done || now >= shutdown.deadline).then_some(Exit::Stopped)
+    }
+}
+
+/// The effects of the driver, done for real.
+struct World {
+    outbox: Box<dyn Outbox>,
+    on_event: Box<dyn FnMut(&Event) + Send>,
+    jobs: Sender<Job>,
+    /// Records of this round: one wake-up of the log's thread takes them all.
+    appends: Vec<(PersistId, Record)>,
+    halted: Option<HaltReason>,
+}
+
+impl World {
+    fn job(&self, job: Job) {
+        // If the log's thread is gone it has said why, and the next round ends the member.
+        let _ = self.jobs.send(job);
+    }
+}
+
+impl Effects for World {
+    fn persist(&mut self, id: PersistId, record: Record) {
+        self.appends.push((id, record));
+    }
+
+    fn send(&mut self, to: &ReplicaSet, message: Message) {
+        let bulk = message.is_bulk();
+        let frame = encode_message(&message);
+        for peer in to.iter() {
+            self.outbox.send(peer, bulk, frame.clone());
+        }
+    }
+
+    fn serve_log(&mut self, to: ReplicaId, from: Slot, chosen: Slot, bytes_max: usize) {
+        self.flush();
+        self.job(Job::ServeChosen { to, from, chosen, bytes_max });
+    }
+
+    fn trim_log(&mut self, below: Slot) {
+        self.flush();
+        self.job(Job::Trim { below });
+    }
+
+    fn event(&mut self, event: &Event) {
+        (self.on_event)(event);
+    }
+
+    fn halt(&mut self, reason: &HaltReason) {
+        self.halted = Some(*reason);
+    }
+
+    fn flush(&mut self) {
+        if !self.appends.is_empty() {
+            let appends = std::mem::take(&mut self.appends);
+            self.job(Job::Append(appends));
+        }
+    }
+}
