@@ -8,6 +8,7 @@ pub mod disk;
 mod error;
 mod format;
 mod fs;
+pub mod inspect;
 pub mod memory;
 mod names;
 mod options;
@@ -15,6 +16,9 @@ mod position;
 mod recover;
 mod scan;
 mod wal;
+
+#[cfg(test)]
+mod tests;
 
 pub use disk::{Disk, DiskFile};
 pub use error::{AppendError, Damage, OpenError, ReadError};

@@ -38,7 +38,7 @@ struct State {
     syncs: u64,
     fail_at_sync: Option<u64>,
     /// The disk before each sync, if these are wanted.
-    moments: Option<Vec<State>>,
+    moments: Option<Vec<Self>>,
 }
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Walks the records of one segment, and looks at what lies behind the last.
 
 use crate::format::{
-    Class, RECORD_HEADER_LEN, RecordHeader, SEGMENT_HEADER_LEN, SegmentHeader, is_zero,
+    ALIGNMENT, Class, RECORD_HEADER_LEN, RecordHeader, SEGMENT_HEADER_LEN, SegmentHeader, is_zero,
     record_digest, u64_at,
 };
 use crate::position::Position;
@@ -23,6 +23,8 @@ pub(crate) struct Walk<'a> {
 pub(crate) struct Found<'a> {
     pub(crate) header: RecordHeader,
     pub(crate) payload: &'a [u8],
+    /// Where it is in the image.
+    pub(crate) offset: u64,
 }
 
 /// What is where the walk stopped.
@@ -92,9 +94,9 @@ impl<'a> Walk<'a> {
 
     /// What is behind here. Looks at every place where a record could start.
     pub(crate) fn beyond(&self) -> Beyond {
-        let from = (self.offset + crate::format::ALIGNMENT).min(self.image.len());
+        let from = (self.offset + ALIGNMENT).min(self.image.len());
         let highest = (from..self.image.len())
-            .step_by(crate::format::ALIGNMENT)
+            .step_by(ALIGNMENT)
             .filter_map(|offset| self.header_at(offset))
             .map(|header| header.synced)
             .max();
@@ -103,6 +105,28 @@ impl<'a> Walk<'a> {
             None if is_zero(&self.image[from..]) => Beyond::Zeros,
             None => Beyond::Noise,
         }
+    }
+
+    /// The headers at and behind the place where the walk stopped, whether their payload matches or
+    /// not: for people who look at a damaged log. No byte is covered twice.
+    pub(crate) fn stranded(&self) -> Vec<(Found<'a>, bool)> {
+        let mut stranded = Vec::new();
+        let mut offset = self.offset;
+        while offset < self.image.len() {
+            let Some(header) = self.header_at(offset) else {
+                offset += ALIGNMENT;
+                continue;
+            };
+            let record = self.image[offset..].get(..header.record_bytes());
+            let intact = record.filter(|record| record_digest(record).is_some());
+            let payload = intact.map_or(&[][..], |record| {
+                &record[RECORD_HEADER_LEN..RECORD_HEADER_LEN + header.payload_bytes()]
+            });
+            let at = u64::try_from(offset).unwrap_or(u64::MAX);
+            stranded.push((Found { header, payload, offset: at }, intact.is_some()));
+            offset += intact.map_or(ALIGNMENT, <[u8]>::len);
+        }
+        stranded
     }
 
     fn header_at(&self, offset: usize) -> Option<RecordHeader> {
@@ -132,11 +156,12 @@ impl<'a> Iterator for Walk<'a> {
         if header.previous != self.digest || !session_fits {
             return None;
         }
+        let offset = u64::try_from(self.offset).ok()?;
         self.offset += record.len();
         self.digest = digest;
         self.session = header.session;
         let payload = &record[RECORD_HEADER_LEN..RECORD_HEADER_LEN + header.payload_bytes()];
-        Some(Found { header, payload })
+        Some(Found { header, payload, offset })
     }
 }
 

@@ -1,11 +1,9 @@
 //! Random work on a log, with the power cut at every sync and between: what was synced is there
 //! afterwards, in order, nothing else is but what was appended next, and the log goes on.
 
-use synod_wal::memory::MemoryDisk;
-use synod_wal::{Options, Owner, Position, Record, Wal};
-
-const OWNER: Owner = Owner([7; 32]);
-const OPTIONS: Options = Options { segment_bytes: 4096, record_bytes_max: 3000, spares_max: 2 };
+use super::try_open;
+use crate::memory::MemoryDisk;
+use crate::{AppendError, Position, Record, Wal};
 
 /// What the log should hold.
 #[derive(Clone, Default)]
@@ -50,10 +48,7 @@ impl Random {
 }
 
 fn open(disk: &MemoryDisk, story: &str) -> (Wal<MemoryDisk>, Vec<Record>) {
-    let mut found = Vec::new();
-    let (wal, recovery) = Wal::open(disk.clone(), OWNER, OPTIONS, |record| found.push(record))
-        .unwrap_or_else(|error| panic!("{story}: {error}"));
-    assert_eq!(recovery.records, u64::try_from(found.len()).unwrap(), "{story}");
+    let (wal, _, found) = try_open(disk).unwrap_or_else(|error| panic!("{story}: {error}"));
     (wal, found)
 }
 
@@ -105,43 +100,77 @@ fn check_image(image: &MemoryDisk, mut model: Model, random: &mut Random, story:
     model.check_and_cut(wal.start(), &found, &format!("{story}, opened again"));
 }
 
+/// Checks every moment since the last call. During what ran since then, neither all that it synced
+/// nor all that it kept was promised yet: that is `during`. Now `model` is.
+fn check_moments(
+    disk: &MemoryDisk,
+    (during, model): (&Model, &Model),
+    images: usize,
+    random: &mut Random,
+    story: &str,
+) {
+    let moments = disk.take_moments();
+    let last = moments.len() - 1;
+    for (number, moment) in moments.iter().enumerate() {
+        let expected = if number == last { model } else { during };
+        for crash in moment.crashes(images, random.below(u64::MAX)) {
+            let story = format!("{story}, moment {number} of 0..={last}, {crash:?}");
+            check_image(&moment.crash(crash), expected.clone(), random, &story);
+        }
+    }
+}
+
+/// The disk fails in the middle of a sync, and the log takes nothing more.
+fn fail_a_sync(
+    disk: &MemoryDisk,
+    wal: &mut Wal<MemoryDisk>,
+    model: &mut Model,
+    random: &mut Random,
+) {
+    append(wal, model, random);
+    append(wal, model, random);
+    disk.fail_sync_after(random.below(2));
+    if wal.sync().is_err() {
+        assert!(wal.sync().is_err());
+        assert!(wal.seal().is_err());
+        assert_eq!(wal.append(0, &[]), Err(AppendError::Failed));
+    } else {
+        model.synced = model.records.len();
+        disk.fail_sync_after(u64::MAX / 2);
+    }
+}
+
 fn run(seed: u64, steps: usize, images: usize) {
     let mut random = Random(seed);
     let mut disk = MemoryDisk::new();
     let mut model = Model::default();
-    disk.remember_moments();
     let (mut wal, _) = open(&disk, "new");
+    disk.remember_moments();
     for number in 0..steps {
         let story = format!("seed {seed}, step {number}");
-        let before = model.clone();
-        let crash = random.below(12) == 0;
-        if !crash {
+        let synced = model.synced;
+        if random.below(12) > 0 {
             step(&mut wal, &mut model, &mut random);
-        }
-        // While the step ran, neither all that it synced nor all that it kept is promised yet.
-        let during = Model { records: model.records.clone(), needed: model.needed, ..before };
-        let moments = disk.take_moments();
-        let (now, earlier) = moments.split_last().unwrap();
-        for (number, moment) in earlier.iter().enumerate() {
-            for crash in moment.crashes(images, random.below(u64::MAX)) {
-                let story = format!("{story}, before sync {number}, {crash:?}");
-                check_image(&moment.crash(crash), during.clone(), &mut random, &story);
-            }
-        }
-        for crash in now.crashes(images, random.below(u64::MAX)) {
-            let story = format!("{story}, after, {crash:?}");
-            check_image(&now.crash(crash), model.clone(), &mut random, &story);
-        }
-        if crash {
+        } else {
+            fail_a_sync(&disk, &mut wal, &mut model, &mut random);
+            let during = Model { synced, ..model.clone() };
+            check_moments(&disk, (&during, &model), images, &mut random, &story);
+
             // Go on from one of the images, or from the process's death alone.
             let crashes = disk.crashes(8, random.below(u64::MAX));
-            let chosen = usize::try_from(random.below(10)).unwrap();
-            disk = crashes.get(chosen).map_or(disk.clone(), |&crash| disk.crash(crash));
+            let chosen = usize::try_from(random.below(12)).unwrap();
+            disk = crashes.get(chosen).map_or_else(|| disk.clone(), |&crash| disk.crash(crash));
             disk.remember_moments();
+            let during = model.clone();
             let found;
             (wal, found) = open(&disk, &story);
             model.check_and_cut(wal.start(), &found, &story);
+            let story = format!("{story}, opened");
+            check_moments(&disk, (&during, &model), images, &mut random, &story);
+            continue;
         }
+        let during = Model { synced, ..model.clone() };
+        check_moments(&disk, (&during, &model), images, &mut random, &story);
     }
 }
 
