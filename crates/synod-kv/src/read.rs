@@ -30,7 +30,7 @@ pub(crate) trait View {
 }
 
 impl View for State {
-    fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+    fn look<R>(&self, look: impl FnOnce(&Self) -> R) -> R {
         look(self)
     }
 }

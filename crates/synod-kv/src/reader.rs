@@ -132,7 +132,7 @@ impl<E: Engine> Reader<E> {
     /// If the revision is compacted or in the future, or the engine fails.
     pub fn hash_kv(&self, revision: Option<Revision>) -> Result<HashKv, ReadError<E::Error>> {
         let snapshot = Snapshot::new(&self.shared.state, &self.shared.engine);
-        let at = revision.filter(|at| *at > Revision::ZERO).unwrap_or(snapshot.revision());
+        let at = revision.filter(|at| *at > Revision::ZERO).unwrap_or_else(|| snapshot.revision());
         if at > snapshot.revision() {
             let current = snapshot.revision();
             return Err(ReadError::FutureRevision { requested: at, current });

@@ -17,8 +17,9 @@ use bytes::Bytes;
 
 use crate::versions::Versions;
 
-/// Most entries in a node. Half of it moves when a node splits.
-const FANOUT: usize = 64;
+/// Most entries in a node. Half of it moves when a node splits. Small in this crate's unit tests,
+/// so that small trees are deep ones.
+const FANOUT: usize = if cfg!(test) { 8 } else { 64 };
 
 /// Ordered map from keys to their versions.
 #[derive(Debug, Default)]

@@ -1,0 +1,153 @@
+//! Random commands, over few keys so that they meet.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use synod_kv::{
+    Assign, Bounds, Command, Compact, Compare, Comparison, DeleteRange, Key, KeyRange, Op, Put,
+    Range, Revision, Sort, SortOrder, SortTarget, Target, Txn,
+};
+
+/// A few short keys, so that commands meet.
+pub(crate) fn key() -> impl Strategy<Value = Key> {
+    prop::sample::select(vec!["a", "aa", "ab", "b", "ba", "c", "d", "d\0", "e", "\u{7f}"])
+        .prop_map(|key| Key::new(Bytes::from_static(key.as_bytes())).unwrap())
+}
+
+pub(crate) fn keys() -> impl Strategy<Value = KeyRange> {
+    prop_oneof![
+        4 => key().prop_map(KeyRange::Single),
+        4 => (key(), key()).prop_map(|(start, end)| KeyRange::Between { start, end }),
+        1 => key().prop_map(KeyRange::From),
+        1 => Just(KeyRange::all()),
+    ]
+}
+
+pub(crate) fn value() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        4 => "[x-z]{0,2}".prop_map(Bytes::from),
+        1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from),
+    ]
+}
+
+fn assign<T: Clone + std::fmt::Debug>(
+    set: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Assign<T>> {
+    (set, 0..8u8).prop_map(|(set, keep)| if keep == 0 { Assign::Keep } else { Assign::Set(set) })
+}
+
+pub(crate) fn put() -> impl Strategy<Value = Put> {
+    let lease = prop::sample::select(vec![0; 15].into_iter().chain([-7]).collect::<Vec<i64>>());
+    (key(), assign(value()), assign(lease), any::<bool>())
+        .prop_map(|(key, value, lease, prev_kv)| Put { key, value, lease, prev_kv })
+}
+
+pub(crate) fn delete() -> impl Strategy<Value = DeleteRange> {
+    (keys(), any::<bool>()).prop_map(|(keys, prev_kv)| DeleteRange { keys, prev_kv })
+}
+
+/// Revisions around those a short run reaches.
+pub(crate) fn revision() -> impl Strategy<Value = Revision> {
+    (-2..60i64).prop_map(Revision::new)
+}
+
+pub(crate) fn range() -> impl Strategy<Value = Range> {
+    let order = prop::sample::select(vec![SortOrder::None, SortOrder::Ascend, SortOrder::Descend]);
+    let target = prop::sample::select(vec![
+        SortTarget::Key,
+        SortTarget::Version,
+        SortTarget::Create,
+        SortTarget::Mod,
+        SortTarget::Value,
+    ]);
+    let bound = || prop::option::weighted(0.15, revision());
+    let bounds = (bound(), bound(), bound(), bound()).prop_map(|(a, b, c, d)| Bounds {
+        min_mod: a,
+        max_mod: b,
+        min_create: c,
+        max_create: d,
+    });
+    (
+        keys(),
+        0..5u64,
+        prop::option::weighted(0.3, revision()),
+        (order, target),
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.2),
+        bounds,
+    )
+        .prop_map(|(keys, limit, revision, (order, target), keys_only, count_only, bounds)| {
+            let sort = Sort { order, target };
+            Range {
+                revision,
+                sort,
+                keys_only,
+                count_only,
+                bounds,
+                ..Range::new(keys).limited(limit)
+            }
+        })
+}
+
+pub(crate) fn compare() -> impl Strategy<Value = Compare> {
+    let comparison = prop::sample::select(vec![
+        Comparison::Equal,
+        Comparison::Greater,
+        Comparison::Less,
+        Comparison::NotEqual,
+    ]);
+    let target = prop_oneof![
+        (0..3i64).prop_map(Target::Version),
+        (0..40i64).prop_map(Target::Create),
+        (0..40i64).prop_map(Target::Mod),
+        (0..2i64).prop_map(Target::Lease),
+        value().prop_map(Target::Value),
+    ];
+    (keys(), comparison, target).prop_map(|(keys, comparison, target)| Compare {
+        keys,
+        comparison,
+        target,
+    })
+}
+
+/// Transactions three deep. Those that the constructor refuses lose their writes.
+pub(crate) fn txn() -> impl Strategy<Value = Txn> {
+    let compares = || prop::collection::vec(compare(), 0..2);
+    let op = prop_oneof![
+        3 => range().prop_map(Op::Range),
+        3 => put().prop_map(Op::Put),
+        2 => delete().prop_map(Op::DeleteRange),
+    ];
+    let leaf =
+        (compares(), prop::collection::vec(op.clone(), 0..4), prop::collection::vec(op, 0..4))
+            .prop_map(|(compares, success, failure)| new_txn(compares, success, failure));
+    leaf.prop_recursive(2, 12, 3, move |inner| {
+        let op = prop_oneof![
+            1 => range().prop_map(Op::Range),
+            1 => put().prop_map(Op::Put),
+            1 => delete().prop_map(Op::DeleteRange),
+            2 => inner.prop_map(Op::Txn),
+        ];
+        let branch = || prop::collection::vec(op.clone(), 0..4);
+        (compares(), branch(), branch())
+            .prop_map(|(compares, success, failure)| new_txn(compares, success, failure))
+    })
+}
+
+fn new_txn(compares: Vec<Compare>, success: Vec<Op>, failure: Vec<Op>) -> Txn {
+    let calm = |ops: &[Op]| -> Vec<Op> {
+        ops.iter().filter(|op| !matches!(op, Op::Put(_) | Op::Txn(_))).cloned().collect()
+    };
+    let (quiet_success, quiet_failure) = (calm(&success), calm(&failure));
+    Txn::new(compares.clone(), success, failure)
+        .or_else(|_| Txn::new(compares, quiet_success, quiet_failure))
+        .expect("ranges and deletes never conflict")
+}
+
+pub(crate) fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        8 => put().prop_map(Command::Put),
+        3 => delete().prop_map(Command::DeleteRange),
+        5 => txn().prop_map(Command::Txn),
+        1 => revision().prop_map(|revision| Command::Compact(Compact { revision })),
+    ]
+}

@@ -1,0 +1,238 @@
+//! The model: every change ever made, in a list. Each answer is found by looking through all of it.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use synod_kv::{
+    ApplyError, Assign, Command, CompactResponse, Compare, Comparison, DeleteRange,
+    DeleteRangeResponse, KeyRange, KeyValue, Op, OpResponse, Put, PutResponse, Range,
+    RangeResponse, Reply, Response, Revision, SortOrder, SortTarget, Target, Txn, TxnResponse,
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) revision: i64,
+    pub(crate) compact: i64,
+    /// Revision, key, and what the key became.
+    pub(crate) changes: Vec<(i64, Bytes, Option<KeyValue>)>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { revision: 1, compact: -1, changes: Vec::new() }
+    }
+}
+
+impl Model {
+    pub(crate) fn apply(&mut self, command: &Command) -> Reply {
+        let before = self.clone();
+        let result = match command {
+            Command::Put(put) => {
+                lease(put).and_then(|()| self.put(put, &before)).map(Response::Put)
+            }
+            Command::DeleteRange(delete) => Ok(Response::DeleteRange(self.delete(delete, &before))),
+            Command::Txn(txn) => self.txn(txn, &before).map(Response::Txn),
+            Command::Compact(compact) => {
+                let requested = compact.revision.as_i64();
+                if requested <= self.compact {
+                    Err(self.compacted(requested))
+                } else if requested > self.revision {
+                    Err(self.future(requested))
+                } else {
+                    self.compact = requested;
+                    Ok(Response::Compact(CompactResponse { revision: rev(self.revision) }))
+                }
+            }
+        };
+        if result.is_err() {
+            *self = before;
+        }
+        self.revision = self.current();
+        Reply { revision: rev(self.revision), result }
+    }
+
+    /// The revision of the newest change.
+    fn current(&self) -> i64 {
+        self.changes.last().map_or(1, |(revision, ..)| *revision).max(self.revision)
+    }
+
+    pub(crate) fn seen(&self, keys: &KeyRange, at: i64) -> Vec<KeyValue> {
+        let names: BTreeSet<&Bytes> = self.changes.iter().map(|(_, key, _)| key).collect();
+        let newest = |key: &Bytes| {
+            self.changes.iter().rev().find(|(revision, k, _)| k == key && *revision <= at)
+        };
+        let inside = names.into_iter().filter(|key| keys.contains(key));
+        inside.filter_map(|key| newest(key)?.2.clone()).collect()
+    }
+
+    pub(crate) fn range(&self, range: &Range) -> Result<RangeResponse, ApplyError> {
+        let named = range.revision.map(Revision::as_i64).filter(|named| *named > 0);
+        let at = named.unwrap_or_else(|| self.current());
+        if at > self.current() {
+            return Err(self.future(at));
+        }
+        if at < self.compact {
+            return Err(self.compacted(at));
+        }
+        let mut kvs = self.seen(&range.keys, at);
+        let count = u64::try_from(kvs.len()).unwrap();
+        let revision = rev(self.current());
+        if range.count_only {
+            return Ok(RangeResponse { revision, count, ..Default::default() });
+        }
+        let limit = range.limit.map_or(usize::MAX, |limit| usize::try_from(limit.get()).unwrap());
+        // etcd sorts only what it fetched, and it fetches all only for an order or bounds.
+        if range.sort.order == SortOrder::None && range.bounds.is_open() {
+            kvs.truncate(limit.saturating_add(1));
+        }
+        kvs.retain(|kv| range.bounds.admit(kv.create_revision, kv.mod_revision));
+        let number = |kv: &KeyValue| match range.sort.target {
+            SortTarget::Version => kv.version,
+            SortTarget::Create => kv.create_revision.as_i64(),
+            SortTarget::Mod => kv.mod_revision.as_i64(),
+            SortTarget::Key | SortTarget::Value => 0,
+        };
+        let text = |kv: &KeyValue| match range.sort.target {
+            SortTarget::Key => kv.key.clone(),
+            SortTarget::Value => kv.value.clone(),
+            _ => Bytes::new(),
+        };
+        match range.sort.order {
+            SortOrder::Descend => kvs.sort_by_key(|kv| Reverse((number(kv), text(kv)))),
+            SortOrder::None | SortOrder::Ascend => kvs.sort_by_key(|kv| (number(kv), text(kv))),
+        }
+        let more = kvs.len() > limit;
+        kvs.truncate(limit);
+        if range.keys_only {
+            kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+        }
+        Ok(RangeResponse { revision, kvs, more, count })
+    }
+
+    fn put(&mut self, put: &Put, before: &Self) -> Result<PutResponse, ApplyError> {
+        let single = KeyRange::Single(put.key.clone());
+        let former = self.seen(&single, i64::MAX).pop();
+        let needs = put.value == Assign::Keep || put.lease == Assign::Keep;
+        if needs && former.is_none() {
+            return Err(ApplyError::KeyNotFound);
+        }
+        let old = former.clone().unwrap_or_default();
+        let revision = rev(before.revision + 1);
+        let kv = KeyValue {
+            key: put.key.as_bytes().clone(),
+            value: if let Assign::Set(value) = &put.value { value.clone() } else { old.value },
+            lease: if let Assign::Set(lease) = put.lease { lease } else { old.lease },
+            create_revision: if former.is_some() { old.create_revision } else { revision },
+            mod_revision: revision,
+            version: old.version + 1,
+        };
+        self.changes.push((revision.as_i64(), kv.key.clone(), Some(kv)));
+        Ok(PutResponse { revision, prev_kv: former.filter(|_| put.prev_kv) })
+    }
+
+    fn delete(&mut self, delete: &DeleteRange, before: &Self) -> DeleteRangeResponse {
+        let found = self.seen(&delete.keys, i64::MAX);
+        for kv in &found {
+            self.changes.push((before.revision + 1, kv.key.clone(), None));
+        }
+        DeleteRangeResponse {
+            revision: rev(self.current()),
+            deleted: u64::try_from(found.len()).unwrap(),
+            prev_kvs: if delete.prev_kv { found } else { Vec::new() },
+        }
+    }
+
+    pub(crate) fn txn(&mut self, txn: &Txn, before: &Self) -> Result<TxnResponse, ApplyError> {
+        before.check(txn, true)?;
+        before.check(txn, false)?;
+        let mut response = self.operations(txn, before);
+        response.revision = rev(self.current());
+        Ok(response)
+    }
+
+    fn operations(&mut self, txn: &Txn, before: &Self) -> TxnResponse {
+        let (succeeded, ops) = before.branch(txn);
+        let mut answer = |op: &Op| match op {
+            Op::Range(range) => OpResponse::Range(self.range(range).unwrap()),
+            Op::Put(put) => OpResponse::Put(self.put(put, before).unwrap()),
+            Op::DeleteRange(delete) => OpResponse::DeleteRange(self.delete(delete, before)),
+            Op::Txn(nested) => OpResponse::Txn(self.operations(nested, before)),
+        };
+        let responses = ops.iter().map(&mut answer).collect();
+        TxnResponse { revision: Revision::ZERO, succeeded, responses }
+    }
+
+    fn branch<'a>(&self, txn: &'a Txn) -> (bool, &'a [Op]) {
+        let succeeded = txn.compares().iter().all(|compare| self.holds(compare));
+        (succeeded, if succeeded { txn.success() } else { txn.failure() })
+    }
+
+    /// Checks the puts, or the ranges, on the path this state leads to.
+    fn check(&self, txn: &Txn, puts: bool) -> Result<(), ApplyError> {
+        for op in self.branch(txn).1 {
+            match op {
+                Op::Put(put) if puts => {
+                    self.clone().put(put, self)?;
+                    lease(put)?;
+                }
+                Op::Range(range) if !puts => {
+                    let named = range.revision.unwrap_or_default().as_i64();
+                    if named > self.revision {
+                        return Err(self.future(named));
+                    }
+                    if named != 0 && named < self.compact {
+                        return Err(self.compacted(named));
+                    }
+                }
+                Op::Txn(nested) => self.check(nested, puts)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn holds(&self, compare: &Compare) -> bool {
+        let mut kvs = self.seen(&compare.keys, i64::MAX);
+        if kvs.is_empty() {
+            if matches!(compare.target, Target::Value(_)) {
+                return false;
+            }
+            kvs.push(KeyValue::default());
+        }
+        kvs.iter().all(|kv| {
+            let ordering = match &compare.target {
+                Target::Version(version) => kv.version.cmp(version),
+                Target::Create(revision) => kv.create_revision.as_i64().cmp(revision),
+                Target::Mod(revision) => kv.mod_revision.as_i64().cmp(revision),
+                Target::Value(value) => kv.value.cmp(value),
+                Target::Lease(lease) => kv.lease.cmp(lease),
+            };
+            match compare.comparison {
+                Comparison::Equal => ordering.is_eq(),
+                Comparison::NotEqual => ordering.is_ne(),
+                Comparison::Greater => ordering.is_gt(),
+                Comparison::Less => ordering.is_lt(),
+            }
+        })
+    }
+
+    fn compacted(&self, requested: i64) -> ApplyError {
+        ApplyError::Compacted { requested: rev(requested), compacted: rev(self.compact) }
+    }
+
+    fn future(&self, requested: i64) -> ApplyError {
+        ApplyError::FutureRevision { requested: rev(requested), current: rev(self.current()) }
+    }
+}
+
+fn lease(put: &Put) -> Result<(), ApplyError> {
+    match put.lease {
+        Assign::Set(lease) if lease != 0 => Err(ApplyError::LeaseNotFound { lease }),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn rev(revision: i64) -> Revision {
+    Revision::new(revision)
+}

@@ -1,0 +1,212 @@
+//! The store against the model: every answer, every readable revision, all of history, whatever
+//! is flushed, reclaimed, crashed and replayed in between.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use synod_kv::{
+    ApplyError, Command, Event, FlushLimits, Flusher, HistoryLimits, KeyRange, MemoryEngine, Range,
+    ReadError, ReadTxnError, Reader, Store,
+};
+
+use crate::commands;
+use crate::model::{Model, rev};
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A slot with these commands.
+    Slot(Vec<Command>),
+    Flush(FlushLimits),
+    /// The process ends; what the engine holds survives, the log replays the rest.
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let limits =
+        (1..6usize, 1..2000usize, 0..4usize).prop_map(|(rows_max, bytes_max, reclaim_max)| {
+            FlushLimits { rows_max, bytes_max, reclaim_max }
+        });
+    let step = prop_oneof![
+        6 => prop::collection::vec(commands::command(), 0..4).prop_map(Step::Slot),
+        3 => limits.prop_map(Step::Flush),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 0..40)
+}
+
+/// A member: a store over an engine, and the log it replays from.
+struct Member {
+    engine: MemoryEngine,
+    store: Store<MemoryEngine>,
+    flusher: Flusher<MemoryEngine>,
+    log: Vec<Vec<Bytes>>,
+}
+
+impl Member {
+    fn new() -> Self {
+        let engine = MemoryEngine::new();
+        let (store, flusher) = Store::open(engine.clone()).unwrap();
+        Self { engine, store, flusher, log: Vec::new() }
+    }
+
+    fn slot(&mut self, commands: &[Command], model: &mut Model) {
+        let slot = self.store.applied_slot();
+        let mut encoded = Vec::new();
+        for command in commands {
+            let bytes = command.encode();
+            let reply = self.store.apply(slot, slot * 10, &bytes).unwrap();
+            assert_eq!(reply, model.apply(command), "{command:?}");
+            encoded.push(bytes);
+        }
+        self.store.slot_applied(slot, slot * 10);
+        self.log.push(encoded);
+    }
+
+    fn crash(&mut self) {
+        let (digest, applied) = (self.store.digest(), self.store.applied_slot());
+        // A copy of the disk, so that nothing of the former process can reach it.
+        self.engine = self.engine.fork();
+        let (store, flusher) = Store::open(self.engine.clone()).unwrap();
+        (self.store, self.flusher) = (store, flusher);
+        self.replay();
+        assert_eq!(self.store.applied_slot(), applied);
+        assert_eq!(self.store.digest(), digest, "replay led elsewhere");
+    }
+
+    fn replay(&mut self) {
+        let from = self.store.applied_slot();
+        for (slot, commands) in (1u64..).zip(&self.log).filter(|(slot, _)| *slot >= from) {
+            for command in commands {
+                self.store.apply(slot, slot * 10, command).unwrap();
+            }
+            self.store.slot_applied(slot, slot * 10);
+        }
+    }
+}
+
+fn check_reads(reader: &Reader<MemoryEngine>, model: &Model, ranges: &[Range]) {
+    assert_eq!(reader.revision(), rev(model.revision));
+    assert_eq!(reader.compact_revision(), rev(model.compact));
+    for at in -1..=model.revision + 1 {
+        for range in ranges {
+            let range = range.clone().at(rev(at));
+            match (reader.range(&range), model.range(&range)) {
+                (Ok(answer), Ok(expected)) => assert_eq!(answer, expected, "{range:?}"),
+                (answer, expected) => assert_eq!(refusal(answer), expected.err(), "{range:?}"),
+            }
+        }
+    }
+    let live = model.seen(&KeyRange::all(), i64::MAX);
+    let sizes = reader.sizes().unwrap();
+    assert_eq!(sizes.live_keys, u64::try_from(live.len()).unwrap());
+    let bytes: usize = live.iter().map(|kv| kv.key.len() + kv.value.len()).sum();
+    assert_eq!(sizes.live_bytes, u64::try_from(bytes).unwrap());
+}
+
+fn refusal<T>(answer: Result<T, ReadError<std::convert::Infallible>>) -> Option<ApplyError> {
+    match answer {
+        Ok(_) => None,
+        Err(ReadError::Compacted { requested, compacted }) => {
+            Some(ApplyError::Compacted { requested, compacted })
+        }
+        Err(ReadError::FutureRevision { requested, current }) => {
+            Some(ApplyError::FutureRevision { requested, current })
+        }
+        Err(ReadError::Storage(error)) => panic!("{error}"),
+    }
+}
+
+/// History from each revision on, told in small pieces, is the model's list of changes.
+fn check_history(reader: &Reader<MemoryEngine>, model: &Model, limits: HistoryLimits) {
+    for from in 1..=model.revision + 2 {
+        let mut events = Vec::new();
+        let mut next = rev(from);
+        loop {
+            let piece = match reader.history(next, limits) {
+                Ok(piece) => piece,
+                Err(ReadError::Compacted { .. }) => {
+                    assert!(from < model.compact);
+                    break;
+                }
+                Err(error) => panic!("{error}"),
+            };
+            assert!(from >= model.compact);
+            let last = piece.events.last().map(|event| event.kv().mod_revision);
+            assert!(last.is_none_or(|last| next <= last && last < piece.next));
+            events.extend(piece.events);
+            next = piece.next;
+            if piece.next > piece.revision {
+                break;
+            }
+        }
+        if from < model.compact {
+            assert!(events.is_empty());
+            continue;
+        }
+        let expected = model.changes.iter().filter(|(revision, ..)| *revision >= from);
+        let told = events.iter().map(|event| match event {
+            Event::Put(kv) => (kv.mod_revision.as_i64(), kv.key.clone(), Some(kv.clone())),
+            Event::Delete(kv) => (kv.mod_revision.as_i64(), kv.key.clone(), None),
+        });
+        assert!(told.eq(expected.cloned()), "from {from}: {events:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(160))]
+
+    #[test]
+    fn answers_as_the_model_does(
+        steps in steps(),
+        ranges in prop::collection::vec(commands::range(), 4),
+        txn in commands::txn(),
+        events_max in 1..5usize,
+    ) {
+        let (mut member, mut model) = (Member::new(), Model::default());
+        for step in &steps {
+            match step {
+                Step::Slot(commands) => member.slot(commands, &mut model),
+                Step::Flush(limits) => drop(member.flusher.flush(*limits).unwrap()),
+                Step::Crash => member.crash(),
+            }
+        }
+        let reader = member.store.reader();
+        check_reads(&reader, &model, &ranges);
+        check_history(&reader, &model, HistoryLimits { events_max, bytes_max: 100 });
+        match reader.txn(&txn) {
+            Ok(answer) => prop_assert_eq!(Ok(answer), model.clone().txn(&txn, &model)),
+            Err(ReadTxnError::Writes) => prop_assert!(!txn.is_read_only()),
+            Err(ReadTxnError::Read(error)) => prop_assert_eq!(
+                refusal::<()>(Err(error)),
+                model.clone().txn(&txn, &model).err()
+            ),
+        }
+    }
+
+    /// Two members, one flushed at random and one never, agree on digest and hash.
+    #[test]
+    fn flushes_change_nothing_that_can_be_read(steps in steps()) {
+        let (mut one, mut other) = (Member::new(), Member::new());
+        for step in &steps {
+            match step {
+                Step::Slot(commands) => {
+                    one.slot(commands, &mut Model { ..model_of(&one) });
+                    other.slot(commands, &mut Model { ..model_of(&other) });
+                }
+                Step::Flush(limits) => drop(one.flusher.flush(*limits).unwrap()),
+                Step::Crash => one.crash(),
+            }
+            prop_assert_eq!(one.store.digest(), other.store.digest());
+        }
+        let hashes = [&one, &other].map(|member| member.store.reader().hash_kv(None).unwrap());
+        prop_assert_eq!(hashes[0], hashes[1]);
+    }
+}
+
+/// The model of everything in a member's log.
+fn model_of(member: &Member) -> Model {
+    let mut model = Model::default();
+    for command in member.log.iter().flatten() {
+        model.apply(&Command::decode(command).unwrap());
+    }
+    model
+}
