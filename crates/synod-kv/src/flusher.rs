@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::{Engine, WriteBatch};
 use crate::error::StorageError;
+use crate::overlay::Plan;
 use crate::row::{META_KEY, row_key};
 use crate::store::Shared;
 
@@ -40,7 +41,10 @@ pub struct Flushed {
     pub more: bool,
 }
 
-/// How many rows are reclaimed per lock.
+/// How many rows are copied or forgotten per lock.
+const CHUNK_ROWS: usize = 256;
+
+/// How many rows are reclaimed per lock. Each is a way down the tree.
 const RECLAIM_CHUNK: usize = 64;
 
 impl Default for FlushLimits {
@@ -62,27 +66,43 @@ impl<E: Engine> Flusher<E> {
         let mut batch = WriteBatch::default();
         self.reclaim(limits.reclaim_max, &mut batch);
         let reclaimed = batch.deletes.len();
-        let taken = self.shared.state.write().overlay.take(limits.rows_max, limits.bytes_max);
-        let mut written = 0;
-        if let Some((rows, meta, _)) = &taken {
-            written = rows.len();
-            batch.puts.reserve_exact(written + 1);
-            batch.puts.push((META_KEY, meta.encode()));
-            batch.puts.extend(rows.iter().map(|row| (row_key(row.version.at), row.encode())));
+        let plan = self.shared.state.write().overlay.plan(limits.rows_max, limits.bytes_max);
+        if let Some(plan) = &plan {
+            self.encode(plan, &mut batch);
         }
         if !batch.puts.is_empty() || !batch.deletes.is_empty() {
             self.shared.engine.write(batch).map_err(StorageError::Engine)?;
         }
-        let mut state = self.shared.state.write();
-        if let Some((_, meta, slots)) = &taken {
-            state.flushed(*slots, meta);
+        if let Some(plan) = &plan {
+            self.forget(plan);
         }
+        let state = self.shared.state.read();
         Ok(Flushed {
             applied_slot: state.durable_slot(),
-            rows: written,
+            rows: plan.map_or(0, |plan| plan.rows),
             reclaimed,
             more: !state.overlay.is_flushed() || state.has_garbage(),
         })
+    }
+
+    fn encode(&self, plan: &Plan, batch: &mut WriteBatch) {
+        batch.puts.reserve_exact(plan.rows + 1);
+        batch.puts.push((META_KEY, plan.meta.encode()));
+        for from in (0..plan.rows).step_by(CHUNK_ROWS) {
+            let chunk = from..plan.rows.min(from + CHUNK_ROWS);
+            let rows = self.shared.state.read().overlay.planned(chunk);
+            batch.puts.extend(rows.iter().map(|row| (row_key(row.version.at), row.encode())));
+        }
+    }
+
+    fn forget(&self, plan: &Plan) {
+        for from in (0..plan.rows).step_by(CHUNK_ROWS) {
+            let count = CHUNK_ROWS.min(plan.rows - from);
+            let rows = self.shared.state.write().overlay.forget_rows(count);
+            // Commands are freed here, with the lock given back.
+            drop(rows);
+        }
+        self.shared.state.write().flushed(plan);
     }
 
     /// Takes dead versions from the index, in steps that keep nobody waiting.

@@ -1,6 +1,7 @@
 //! Rows that are applied and not yet in the engine, in the order of their positions.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::revision::Position;
 use crate::row::{Meta, Row};
@@ -11,6 +12,14 @@ struct Mark {
     meta: Meta,
     rows: usize,
     bytes: usize,
+}
+
+/// A batch to be: so many slots with so many rows, and the state they lead to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) meta: Meta,
+    pub(crate) slots: usize,
+    pub(crate) rows: usize,
 }
 
 /// Rows by position, cut at the ends of slots: only there may a batch end.
@@ -50,32 +59,37 @@ impl Overlay {
         self.marks.push_back(Mark { meta, rows, bytes });
     }
 
-    /// The rows of the first slots within these limits, at least of one slot, with the metadata
-    /// of the last and the number of marks to forget once they are durable.
-    pub(crate) fn take(
-        &mut self,
-        rows_max: usize,
-        bytes_max: usize,
-    ) -> Option<(Vec<Row>, Meta, usize)> {
-        let (mut rows, mut bytes, mut marks) = (0, 0, 0);
-        let mut meta = None;
+    /// Plans a batch: the first slots within these limits, at least one if there is one. Until
+    /// [`Overlay::forget_slots`] those slots stay as they are.
+    pub(crate) fn plan(&mut self, rows_max: usize, bytes_max: usize) -> Option<Plan> {
+        let mut plan: Option<Plan> = None;
+        let mut bytes = 0;
         for mark in &self.marks {
-            if marks > 0 && (rows + mark.rows > rows_max || bytes + mark.bytes > bytes_max) {
+            let Plan { slots, rows, .. } =
+                plan.unwrap_or(Plan { meta: mark.meta, slots: 0, rows: 0 });
+            bytes += mark.bytes;
+            if slots > 0 && (rows + mark.rows > rows_max || bytes > bytes_max) {
                 break;
             }
-            rows += mark.rows;
-            bytes += mark.bytes;
-            marks += 1;
-            meta = Some(mark.meta);
+            plan = Some(Plan { meta: mark.meta, slots: slots + 1, rows: rows + mark.rows });
         }
-        self.taken = marks;
-        Some((self.rows.range(..rows).cloned().collect(), meta?, marks))
+        self.taken = plan.map_or(0, |plan| plan.slots);
+        plan
     }
 
-    /// Forgets the rows of the first marks: the engine has them.
-    pub(crate) fn forget(&mut self, marks: usize) {
-        for mark in self.marks.drain(..marks) {
-            self.rows.drain(..mark.rows);
+    /// Some of the planned rows.
+    pub(crate) fn planned(&self, rows: Range<usize>) -> Vec<Row> {
+        self.rows.range(rows).cloned().collect()
+    }
+
+    /// Forgets some of the planned rows, which the engine has, and gives them to be dropped.
+    pub(crate) fn forget_rows(&mut self, count: usize) -> Vec<Row> {
+        self.rows.drain(..count).collect()
+    }
+
+    /// Ends the plan: the engine has it, and its rows are forgotten.
+    pub(crate) fn forget_slots(&mut self, slots: usize) {
+        for mark in self.marks.drain(..slots) {
             self.bytes -= mark.bytes;
         }
         self.taken = 0;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::overlay::Overlay;
+use crate::overlay::{Overlay, Plan};
 use crate::response::ApplyError;
 use crate::revision::{Position, Revision};
 use crate::row::{self, Meta, Row};
@@ -77,20 +77,19 @@ impl State {
     /// Stores a value.
     pub(crate) fn put(&mut self, key: &Bytes, value: Bytes, lease: i64) {
         let at = self.next_position();
-        let former = self.tree.get(key).and_then(|versions| versions.newest()?.live);
-        let live = Live {
-            create: former.map_or(at.revision, |former| former.create),
-            version: former.map_or(1, |former| former.version + 1),
-            lease,
-            bytes: row::live_bytes(key, &value),
-        };
-        self.change(Row { key: key.clone(), value, version: Version { at, live: Some(live) } });
+        let bytes = row::live_bytes(key, &value);
+        let version = self.index(key, at, |former| match former {
+            Some(former) => Some(Live { version: former.version + 1, lease, bytes, ..former }),
+            None => Some(Live { create: at.revision, version: 1, lease, bytes }),
+        });
+        self.record(Row { key: key.clone(), value, version });
     }
 
     /// Deletes a key that exists.
     pub(crate) fn delete(&mut self, key: &Bytes) {
-        let version = Version { at: self.next_position(), live: None };
-        self.change(Row { key: key.clone(), value: Bytes::new(), version });
+        let at = self.next_position();
+        let version = self.index(key, at, |_| None);
+        self.record(Row { key: key.clone(), value: Bytes::new(), version });
     }
 
     /// Moves the watermark; reads below it fail from now on.
@@ -132,13 +131,13 @@ impl State {
 
     /// Takes up a row of the engine. Rows come in the order of their positions.
     pub(crate) fn load(&mut self, row: &Row) {
-        self.index(&row.key, row.version);
+        self.index(&row.key, row.version.at, |_| row.version.live);
     }
 
-    /// The batches up to this metadata are durable.
-    pub(crate) fn flushed(&mut self, slots: usize, meta: &Meta) {
-        self.overlay.forget(slots);
-        self.durable = *meta;
+    /// A planned batch is durable, and its rows are forgotten.
+    pub(crate) fn flushed(&mut self, plan: &Plan) {
+        self.overlay.forget_slots(plan.slots);
+        self.durable = plan.meta;
     }
 
     /// Takes up to `rows_max` dead versions from the index; their rows may go from the engine.
@@ -167,32 +166,38 @@ impl State {
         at
     }
 
-    fn change(&mut self, row: Row) {
+    fn record(&mut self, row: Row) {
         self.meta.digest.change(&row.key, &row.value, &row.version);
-        self.index(&row.key, row.version);
         self.overlay.push(row);
     }
 
-    /// Enters a version into the index, and notes what it makes invisible.
-    fn index(&mut self, key: &[u8], version: Version) {
-        let (stored_key, former) = self.tree.upsert(key, |stored_key, versions| {
+    /// Enters a version into the index, as it follows from what the key was, and notes what it
+    /// makes invisible.
+    fn index(
+        &mut self,
+        key: &[u8],
+        at: Position,
+        follow: impl FnOnce(Option<Live>) -> Option<Live>,
+    ) -> Version {
+        let (version, former, stored_key) = self.tree.upsert(key, |stored_key, versions| {
             let former = versions.newest();
-            versions.push(version);
-            let makes_garbage = former.is_some() || version.live.is_none();
-            (makes_garbage.then(|| stored_key.clone()), former)
+            let live = follow(former.and_then(|former| former.live));
+            versions.push(Version { at, live });
+            let makes_garbage = former.is_some() || live.is_none();
+            (Version { at, live }, former, makes_garbage.then(|| stored_key.clone()))
         });
         self.live_bytes += version.live.map_or(0, |live| live.bytes);
-        let Some(key) = stored_key else { return };
-        if let Some(Version { at, live: Some(live) }) = former {
+        let Some(key) = stored_key else { return version };
+        if let Some(Version { at: former_at, live: Some(live) }) = former {
             self.live_bytes -= live.bytes;
             // Of a revision that changed the key twice, history at that revision tells both.
-            let dead_at = version.at.revision.max(at.revision.next());
-            self.garbage.push_back(Garbage { dead_at, at, key: key.clone() });
+            let dead_at = at.revision.max(former_at.revision.next());
+            self.garbage.push_back(Garbage { dead_at, at: former_at, key: key.clone() });
         }
         if version.live.is_none() {
             // Reads never see a deletion, but history at its own revision tells it.
-            let dead_at = version.at.revision.next();
-            self.garbage.push_back(Garbage { dead_at, at: version.at, key });
+            self.garbage.push_back(Garbage { dead_at: at.revision.next(), at, key });
         }
+        version
     }
 }

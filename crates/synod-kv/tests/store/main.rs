@@ -1,5 +1,7 @@
 //! The store from outside: against a model, against bytes, against answers taken from etcd.
 
+#![expect(clippy::unwrap_used, reason = "tests: also in the helpers around them")]
+
 mod codec;
 mod commands;
 mod concurrent;
