@@ -8,6 +8,14 @@ pub enum ProposeError {
     /// Too much waits already; the command was not taken and never will be applied.
     #[error("too many commands wait already: try again later")]
     Busy,
+    /// The command is too large; it was not taken.
+    #[error("command of {bytes} bytes, at most {max} are allowed")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// Its time was over.
     #[error("timed out, {}", describe(*outcome))]
     TimedOut {

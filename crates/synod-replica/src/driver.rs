@@ -95,6 +95,8 @@ pub struct Driver<
     /// Values and grants that came out in this round, still to be worked off.
     ready: VecDeque<Ready>,
     applied: Slot,
+    /// Applied watermarks, each with the last record that was handed out before.
+    applied_after: VecDeque<(PersistId, Slot)>,
     log_time: LogTime,
     stable_asked: Time,
     stopping: bool,
@@ -135,6 +137,7 @@ where
             held: VecDeque::new(),
             ready: VecDeque::new(),
             applied,
+            applied_after: VecDeque::new(),
             log_time,
             stable_asked: now,
             stopping: false,
@@ -173,6 +176,7 @@ where
     pub fn handle_persisted(&mut self, now: Time, id: PersistId) {
         self.undurable.settle(id);
         self.replica.handle_persisted(now, id);
+        self.tell_log_durable();
     }
 
     /// A peer's process is gone: its connection closed, and a new one was refused.
@@ -242,6 +246,7 @@ where
             while let Some(ready) = self.ready.pop_front() {
                 self.run_ready(ready);
             }
+            self.tell_log_durable();
         }
         effects.flush();
     }
@@ -378,6 +383,22 @@ where
         }
         self.applied = slot.next();
         self.machine.slot_applied(slot, self.log_time);
+        // The record of the slot came out before the slot did, so the last one covers it.
+        match self.applied_after.back_mut() {
+            Some((record, below)) if *record == self.undurable.last => *below = self.applied,
+            _ => self.applied_after.push_back((self.undurable.last, self.applied)),
+        }
+    }
+
+    /// Tells the machine how far it may make durable by itself what it has applied.
+    fn tell_log_durable(&mut self) {
+        let mut durable = None;
+        while self.applied_after.front().is_some_and(|(last, _)| *last <= self.undurable.durable) {
+            durable = self.applied_after.pop_front().map(|(_, below)| below);
+        }
+        if let Some(below) = durable {
+            self.machine.log_durable(below);
+        }
     }
 
     fn apply_command(&mut self, slot: Slot, Command { id, payload }: &Command) {
@@ -417,6 +438,7 @@ enum Ready {
 struct Undurable {
     records: VecDeque<(PersistId, usize)>,
     bytes: usize,
+    last: PersistId,
     durable: PersistId,
 }
 
@@ -426,6 +448,7 @@ impl Undurable {
             Record::Accepted { value, .. } | Record::Learned { value, .. } => value.bytes(),
             Record::Met(_) | Record::Promised(_) | Record::Chosen(_) => 0,
         };
+        self.last = id;
         self.records.push_back((id, bytes));
         self.bytes += bytes;
     }

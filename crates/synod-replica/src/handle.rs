@@ -23,11 +23,18 @@ pub enum Guarantee {
     Serializable,
 }
 
+/// What is asked of a member at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) payload_bytes_max: usize,
+    pub(crate) timeout: Duration,
+}
+
 /// A member of this process. Clones speak to the same one.
 pub struct Handle<M: StateMachine> {
     me: Peer,
     senders: Senders<M>,
-    timeout: Duration,
+    limits: Limits,
     status: Arc<SharedStatus>,
 }
 
@@ -36,7 +43,7 @@ impl<M: StateMachine> Clone for Handle<M> {
         Self {
             me: self.me,
             senders: self.senders.clone(),
-            timeout: self.timeout,
+            limits: self.limits,
             status: Arc::clone(&self.status),
         }
     }
@@ -52,10 +59,10 @@ impl<M: StateMachine> Handle<M> {
     pub(crate) const fn new(
         me: Peer,
         senders: Senders<M>,
-        timeout: Duration,
+        limits: Limits,
         status: Arc<SharedStatus>,
     ) -> Self {
-        Self { me, senders, timeout, status }
+        Self { me, senders, limits, status }
     }
 
     /// Who the member is.
@@ -67,7 +74,8 @@ impl<M: StateMachine> Handle<M> {
     /// The same member, with another time-out for what is asked through this handle.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        Self { timeout, ..self.clone() }
+        let limits = Limits { timeout, ..self.limits };
+        Self { limits, ..self.clone() }
     }
 
     // From the transport.
@@ -202,9 +210,12 @@ impl<M: StateMachine> Handle<M> {
 
     fn start_propose(&self, payload: Bytes) -> Result<Reply<M>, ProposeError> {
         let (reply, answer) = oneshot::channel();
-        let bytes = payload.len();
+        let (bytes, max) = (payload.len(), self.limits.payload_bytes_max);
+        if bytes > max {
+            return Err(ProposeError::TooLarge { bytes, max });
+        }
         let reply = OneReply(reply);
-        let request = Request::Propose { payload, timeout: self.timeout, reply };
+        let request = Request::Propose { payload, timeout: self.limits.timeout, reply };
         self.senders.requests.offer(bytes, request).map_err(|refused| match refused {
             Refused::Full => ProposeError::Busy,
             Refused::Closed => ProposeError::Stopping { outcome: Withdrawal::NeverApplied },
@@ -213,7 +224,7 @@ impl<M: StateMachine> Handle<M> {
     }
 
     fn start_read(&self, client: OneQuery<M>) -> Result<(), ReadError> {
-        let timeout = self.timeout;
+        let timeout = self.limits.timeout;
         offer_read(&self.senders.requests, Request::Read { timeout, client })
     }
 

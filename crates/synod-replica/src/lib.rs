@@ -1,6 +1,18 @@
-//! A replica at work.
+//! A replica at work: any deterministic state machine made a replicated one.
 //!
-//! (prose to come)
+//! | file | what it is |
+//! |---|---|
+//! | [`machine`] | what you bring: a [`StateMachine`] |
+//! | [`driver`] | core, machine and waiting clients put together, without IO |
+//! | [`client`] | how those who wait are answered |
+//! | [`codec`] | the bytes of peer messages and log records |
+//! | [`log`] | records in a write-ahead log, found again by slot |
+//! | [`runtime`] | the driver in production: two threads and a [`Handle`] |
+//! | [`local`] | members that share a process |
+//! | [`testing`] | a conformance suite for state machines |
+//!
+//! `examples/counter.rs` is the whole of it in sixty lines. The simulator runs the same [`Driver`],
+//! [`Log`] and codec in virtual time.
 #![deny(missing_docs)]
 
 pub mod client;
@@ -8,11 +20,13 @@ pub mod codec;
 pub mod driver;
 mod handle;
 mod inputs;
+pub mod local;
 pub mod log;
 mod log_thread;
 pub mod machine;
 pub mod runtime;
 mod status;
+pub mod testing;
 mod waiting;
 
 pub use client::{ProposeClient, ProposeError, ReadClient, ReadError, TransferError};

@@ -18,6 +18,14 @@ pub trait StateMachine: Send + 'static {
         let _ = (slot, stamp);
     }
 
+    /// Everything below this slot was applied, and the log holds it durably. A machine that keeps
+    /// its state outside the log too makes nothing from this slot on durable there: after a power
+    /// cut the log would not know what was chosen for a slot that the state has in it already, and
+    /// could not give it to members that lag.
+    fn log_durable(&mut self, below: Slot) {
+        let _ = below;
+    }
+
     /// At start: the slot to apply first; everything below is in the state already. A machine that
     /// lives in memory only starts at the first slot, and the whole log is replayed.
     fn applied_watermark(&self) -> Slot {

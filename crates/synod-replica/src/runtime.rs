@@ -32,7 +32,7 @@ use tokio::sync::oneshot;
 use crate::client::TransferError;
 use crate::codec::encode_message;
 use crate::driver::{Driver, DriverOptions, Effects};
-use crate::handle::Handle;
+use crate::handle::{Handle, Limits};
 use crate::inputs::{self, Input, Inputs, OneQuery, OneReply, Request};
 use crate::log::{Log, LogError};
 use crate::log_thread::{self, Done, Job};
@@ -52,6 +52,9 @@ pub struct RuntimeOptions {
     pub paxos: synod_paxos::Options,
     /// The driver's.
     pub driver: DriverOptions,
+    /// The largest command. A log's record and a transport's frame hold one of this size and some
+    /// hundred bytes more. Default 2 MiB: etcd's requests, at most 1.5 MiB, fit.
+    pub payload_bytes_max: usize,
     /// Messages, and requests, that wait for the driver thread. Default 8,192 each.
     pub queue_max: NonZeroUsize,
     /// Bytes of messages, and of requests, that wait for it. Default 64 MiB each.
@@ -65,6 +68,7 @@ impl Default for RuntimeOptions {
         Self {
             paxos: synod_paxos::Options::default(),
             driver: DriverOptions::default(),
+            payload_bytes_max: 2 << 20,
             queue_max: NonZeroUsize::new(8192).expect("8192 is not 0"),
             queue_bytes_max: 64 << 20,
             request_timeout: Duration::from_secs(5),
@@ -115,7 +119,11 @@ impl<M: StateMachine> Running<M> {
             Time::default(),
         );
         let (senders, inputs) = inputs::queues(options.queue_max.get(), options.queue_bytes_max);
-        let handle = Handle::new(me, senders, options.request_timeout, Arc::clone(&status));
+        let limits = Limits {
+            payload_bytes_max: options.payload_bytes_max,
+            timeout: options.request_timeout,
+        };
+        let handle = Handle::new(me, senders, limits, Arc::clone(&status));
         // What waits in these two is bounded by the driver: see `DriverOptions::undurable_*_max`,
         // and one answer for each job.
         let (jobs, jobs_waiting) = crossbeam_channel::unbounded();
