@@ -172,3 +172,61 @@ impl Found<'_> {
             .then(|| u64_at(self.payload, 0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::Owner;
+
+    const HEADER: SegmentHeader = SegmentHeader {
+        owner: Owner([1; 32]),
+        number: 5,
+        segment_bytes: 4096,
+        sealed_end: Position(20000),
+        sealed_digest: 77,
+        first_needed: 0,
+        session: 3,
+    };
+
+    /// Builds a segment of records with these sessions, classes and changes to the digest before,
+    /// and counts how many of them the walk takes.
+    fn taken(records: &[(u32, Class, u64)]) -> usize {
+        let (header, salt) = HEADER.encode();
+        let mut image = header.to_vec();
+        let mut digest = salt;
+        for &(session, class, change) in records {
+            let record = RecordHeader {
+                session,
+                payload_len: 0,
+                kind: 0,
+                class,
+                position: Position(5 * 4096 + u64::try_from(image.len()).unwrap()),
+                synced: Position::ZERO,
+                previous: digest ^ change,
+            };
+            digest = record.encode(&[], salt, &mut image);
+        }
+        image.resize(4096, 0);
+        Walk::new(&image, &HEADER, salt).count()
+    }
+
+    #[test]
+    fn a_record_must_name_the_digest_before() {
+        let user = Class::User;
+        assert_eq!(taken(&[(3, user, 0), (3, user, 0), (3, user, 0)]), 3);
+        assert_eq!(taken(&[(3, user, 0), (3, user, 1), (3, user, 0)]), 1);
+        assert_eq!(taken(&[(3, user, 1 << 63)]), 0);
+    }
+
+    #[test]
+    fn a_session_begins_with_an_opening_and_never_goes_back() {
+        let (user, opened) = (Class::User, Class::Opened);
+        assert_eq!(taken(&[(3, user, 0), (4, opened, 0), (4, user, 0)]), 3);
+        assert_eq!(taken(&[(3, opened, 0), (3, user, 0)]), 2);
+        assert_eq!(taken(&[(4, user, 0)]), 0);
+        assert_eq!(taken(&[(2, user, 0)]), 0);
+        assert_eq!(taken(&[(2, opened, 0)]), 0);
+        assert_eq!(taken(&[(4, opened, 0), (3, user, 0)]), 1);
+        assert_eq!(taken(&[(4, opened, 0), (3, opened, 0)]), 1);
+    }
+}

@@ -156,6 +156,22 @@ fn a_lost_write_in_the_middle_is_damage() {
 }
 
 #[test]
+fn a_segment_with_another_past_is_damage() {
+    // Same owner, number, lengths and a header that is the same bit by bit; other records.
+    let other = MemoryDisk::new();
+    let (mut wal, _) = open(&other);
+    for _ in 0..35 {
+        wal.append(1, &[&[0x5a; 300]]).unwrap();
+        wal.sync().unwrap();
+    }
+    let (disk, _) = filled(35, 300);
+    disk.put(&segment_file(0), other.content(&segment_file(0)).unwrap());
+    let error = try_open(&disk).map(|_| ()).unwrap_err();
+    let sealed = matches!(error, OpenError::Damaged { segment: 0, reason: Damage::Seal, .. });
+    assert!(sealed, "{error}");
+}
+
+#[test]
 fn an_exchanged_or_cut_file_is_damage() {
     let (disk, _) = filled(35, 300);
     let image = image(&disk);

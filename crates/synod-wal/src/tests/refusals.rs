@@ -54,7 +54,8 @@ fn a_newer_version_is_refused_but_a_damaged_one_is_damage() {
     disk.put(&segment_file(0), content);
     let error = error_of(&disk, OWNER, OPTIONS);
     assert!(matches!(error, OpenError::Version { segment: 0, found: 2, supported: 1 }), "{error}");
-    assert!(matches!(Wal::peek_owner(&mut disk.clone()), Err(OpenError::Version { found: 2, .. })));
+    let mut disk = disk;
+    assert!(matches!(Wal::peek_owner(&mut disk), Err(OpenError::Version { found: 2, .. })));
 }
 
 #[test]
@@ -82,8 +83,7 @@ fn a_record_may_fill_a_segment_and_none_may_be_larger() {
     assert_eq!(positions, [4608, 8704, 12800, 16896]);
     wal.sync().unwrap();
     let mut kinds = Vec::new();
-    let (wal, _) =
-        Wal::open(disk.clone(), OWNER, options, |record| kinds.push(record.kind)).unwrap();
+    let (wal, _) = Wal::open(disk, OWNER, options, |record| kinds.push(record.kind)).unwrap();
     assert_eq!(kinds, [0, 1, 2, 3]);
     assert_eq!(wal.end().to_u64(), 20480 + 512 + 48);
 }
