@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -84,6 +84,8 @@ pub fn start<M: StateMachine>(
     options: &RuntimeOptions,
     mut machine: impl FnMut(ReplicaId) -> M,
 ) -> Result<Vec<Running<M>>, StartError> {
+    std::fs::create_dir_all(folder)
+        .map_err(|source| StartError::Create { folder: folder.to_owned(), source })?;
     let network = LocalNetwork::new();
     let ids = (1..=count).map(ReplicaId::new);
     ids.clone()
@@ -108,6 +110,14 @@ pub fn start<M: StateMachine>(
 /// Why members did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The folder of all cannot be made.
+    #[error("folder {folder}: {source}")]
+    Create {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A data folder cannot be used.
     #[error(transparent)]
     Folder(#[from] synod_wal::FolderError),
