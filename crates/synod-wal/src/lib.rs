@@ -67,6 +67,7 @@ mod options;
 mod position;
 mod recover;
 mod scan;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod wal;
@@ -76,4 +77,5 @@ pub use error::{AppendError, Damage, OpenError, ReadError};
 pub use fs::{FolderError, FsDisk, FsFile};
 pub use options::{Options, OptionsError};
 pub use position::{Owner, Position};
+pub use spare::{Spare, SpareOrder};
 pub use wal::{Record, Recovery, Status, Tail, Wal};

@@ -15,6 +15,7 @@ use crate::names::Name;
 use crate::options::Options;
 use crate::position::{Owner, Position};
 use crate::recover::{Listing, Recovered, Segment, owner_of, recover};
+use crate::spare::{Spare, SpareOrder};
 
 /// A record as it was appended.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -222,9 +223,20 @@ impl<D: Disk> Wal<D> {
     }
 
     /// Makes a spare segment if there is none, so that beginning the next segment is cheap. Slow:
-    /// it writes a whole segment. To be called when nothing waits.
+    /// it writes a whole segment. To be called when nothing waits; see also [`Wal::order_spare`].
     pub fn prepare(&mut self) -> io::Result<()> {
         self.guarded(|wal| if wal.spares.is_empty() { wal.make_spare() } else { Ok(()) })
+    }
+
+    /// An order for a spare segment if there is none, so that another thread can make it while
+    /// the log goes on. It is for the caller not to ask again before the answer.
+    pub fn order_spare(&mut self) -> Option<SpareOrder> {
+        (self.spares.is_empty() && !self.failed).then(|| self.new_order())
+    }
+
+    /// Takes over a spare segment that was ordered here.
+    pub fn adopt_spare(&mut self, spare: Spare) {
+        self.spares.push(spare.number);
     }
 
     /// Syncs what was appended, and writes and syncs the proof that it was, unless the log ends with
@@ -425,13 +437,15 @@ impl<D: Disk> Wal<D> {
     }
 
     fn make_spare(&mut self) -> io::Result<()> {
+        let spare = self.new_order().make(&mut self.disk)?;
+        self.spares.push(spare.number);
+        Ok(())
+    }
+
+    fn new_order(&mut self) -> SpareOrder {
         let number = self.next_spare;
         self.next_spare = number.saturating_add(1);
-        let half = Name::Half(number).file();
-        self.disk.create(&half, self.options.segment_bytes)?;
-        self.disk.rename(&half, &Name::Spare(number).file())?;
-        self.spares.push(number);
-        Ok(())
+        SpareOrder { number, segment_bytes: self.options.segment_bytes }
     }
 
     fn give_up(&mut self, number: u64) -> io::Result<()> {

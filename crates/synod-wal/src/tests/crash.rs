@@ -63,7 +63,7 @@ fn append(wal: &mut Wal<MemoryDisk>, model: &mut Model, random: &mut Random) {
 }
 
 /// One random step.
-fn step(wal: &mut Wal<MemoryDisk>, model: &mut Model, random: &mut Random) {
+fn step(disk: &MemoryDisk, wal: &mut Wal<MemoryDisk>, model: &mut Model, random: &mut Random) {
     match random.below(20) {
         0..10 => append(wal, model, random),
         10..16 => {
@@ -74,7 +74,12 @@ fn step(wal: &mut Wal<MemoryDisk>, model: &mut Model, random: &mut Random) {
             wal.seal().unwrap();
             model.synced = model.records.len();
         }
-        17 => wal.prepare().unwrap(),
+        17 => {
+            if let Some(order) = wal.order_spare() {
+                let spare = order.make(&mut disk.clone()).unwrap();
+                wal.adopt_spare(spare);
+            }
+        }
         _ => {
             let Some(record) = model.records.get(model.records.len() / 2) else { return };
             model.needed = model.needed.max(record.position);
@@ -150,7 +155,7 @@ fn run(seed: u64, steps: usize, images: usize) {
         let story = format!("seed {seed}, step {number}");
         let synced = model.synced;
         if random.below(12) > 0 {
-            step(&mut wal, &mut model, &mut random);
+            step(&disk, &mut wal, &mut model, &mut random);
         } else {
             fail_a_sync(&disk, &mut wal, &mut model, &mut random);
             let during = Model { synced, ..model.clone() };

@@ -181,6 +181,28 @@ fn a_prepared_spare_is_used() {
 }
 
 #[test]
+fn a_spare_is_made_while_the_log_goes_on() {
+    let (disk, _) = filled(1, 300);
+    let (mut wal, _) = open(&disk);
+    let order = wal.order_spare().unwrap();
+    let mut handle = disk.clone();
+    let maker = std::thread::spawn(move || order.make(&mut handle));
+    for _ in 0..12 {
+        wal.append(1, &[&[1; 300]]).unwrap();
+        wal.sync().unwrap();
+    }
+    wal.adopt_spare(maker.join().unwrap().unwrap());
+    assert_eq!((wal.status().spares, wal.status().segments), (1, 2));
+    assert!(wal.order_spare().is_none(), "there is one");
+    for _ in 0..10 {
+        wal.append(1, &[&[1; 300]]).unwrap();
+    }
+    wal.sync().unwrap();
+    assert_eq!((wal.status().spares, wal.status().segments), (0, 3));
+    assert_eq!(open(&disk).1.len(), 23);
+}
+
+#[test]
 fn one_sync_for_all_that_waits() {
     let (disk, _) = filled(1, 300);
     let (mut wal, _) = open(&disk);
