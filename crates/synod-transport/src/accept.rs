@@ -35,6 +35,8 @@ pub(crate) struct Acceptor<F> {
     /// The outboxes hold the counters of their lane, in both directions.
     pub(crate) lanes: Arc<BTreeMap<(u64, Lane), Arc<Outbox>>>,
     pub(crate) on_frame: F,
+    /// What peers have said about themselves.
+    pub(crate) abouts: Arc<Mutex<BTreeMap<u64, Bytes>>>,
     pub(crate) limit: Arc<LogLimit>,
     pub(crate) refused: Arc<AtomicU64>,
     pub(crate) connections: Arc<Semaphore>,
@@ -131,8 +133,9 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
         if let Some(older) = self.current.lock().insert(place, newer.clone()) {
             older.cancel();
         }
+        self.abouts.lock().insert(hello.sender.id, hello.about.clone());
         tokio::select! {
-            ended = self.read(stream, hello) => ended.err().unwrap_or(Ended::Closed),
+            ended = self.read(stream, &hello) => ended.err().unwrap_or(Ended::Closed),
             () = newer.cancelled() => Ended::Replaced,
         }
     }
@@ -160,7 +163,7 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
         }
     }
 
-    async fn read(&self, mut stream: TcpStream, hello: Hello) -> Result<(), Ended> {
+    async fn read(&self, mut stream: TcpStream, hello: &Hello) -> Result<(), Ended> {
         let counters =
             &self.lanes.get(&(hello.sender.id, hello.lane)).expect("judged a member").counters;
         let (mut decoder, mut buffer) = (FrameDecoder::default(), BytesMut::new());
@@ -230,6 +233,7 @@ mod tests {
             cluster: 7,
             me: PeerIdentity { id: 1, incarnation: 11 },
             peers: vec![(2, "b:1".to_owned()), (3, "c:1".to_owned())],
+            about: Bytes::new(),
         }
     }
 
@@ -240,14 +244,15 @@ mod tests {
             sender: PeerIdentity { id: 2, incarnation: 22 },
             receiver: 1,
             lane: Lane::Control,
+            about: Bytes::new(),
         };
         let stranger = PeerIdentity { id: 9, incarnation: 22 };
         let myself = PeerIdentity { id: 1, incarnation: 11 };
         let table = [
-            (good, None),
-            (Hello { cluster: 8, ..good }, Some(RefusalCode::ForeignCluster)),
-            (Hello { receiver: 3, ..good }, Some(RefusalCode::WrongMember)),
-            (Hello { sender: stranger, ..good }, Some(RefusalCode::UnknownSender)),
+            (good.clone(), None),
+            (Hello { cluster: 8, ..good.clone() }, Some(RefusalCode::ForeignCluster)),
+            (Hello { receiver: 3, ..good.clone() }, Some(RefusalCode::WrongMember)),
+            (Hello { sender: stranger, ..good.clone() }, Some(RefusalCode::UnknownSender)),
             (Hello { sender: myself, ..good }, Some(RefusalCode::UnknownSender)),
         ];
         for (hello, code) in table {

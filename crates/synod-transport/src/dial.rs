@@ -140,7 +140,7 @@ impl<U: Fn(u64) + Send + Sync> Dialler<U> {
     }
 
     async fn greet(&self, stream: &mut TcpStream) -> Result<(), DialError> {
-        let hello = Greeting::Hello(self.hello).encode();
+        let hello = Greeting::Hello(self.hello.clone()).encode();
         stream.write_all(&hello).await.map_err(GreetingError::Io)?;
         match Greeting::read(stream).await? {
             Greeting::Welcome(PeerIdentity { id, .. }) if id == self.hello.receiver => Ok(()),

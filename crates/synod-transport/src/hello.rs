@@ -1,7 +1,7 @@
 //! The first words on a connection: who calls whom, and whether that is right.
 //!
 //! ```text
-//!   dialler ── Hello { cluster, sender, incarnation, receiver, lane } ──▶ listener
+//!   dialler ── Hello { cluster, sender, incarnation, receiver, lane, about } ──▶ listener
 //!   dialler ◀── Welcome { receiver, incarnation } ─────────────────────── listener
 //!        or ◀── Refused { code, text }, and the connection closes
 //!
@@ -16,6 +16,7 @@
 //! Numbers are little-endian. The envelope never changes, so that members of any two versions can
 //! at least refuse each other with a reason. The bytes are pinned by tests below.
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::PeerIdentity;
@@ -29,7 +30,9 @@ const MAGIC: [u8; 8] = *b"synod/px";
 const HEADER_BYTES: usize = 8 + 2 + 1 + 2;
 const CHECKSUM_BYTES: usize = 4;
 /// No body is longer; whoever announces more speaks another protocol.
-const BODY_BYTES_MAX: usize = 1024;
+const BODY_BYTES_MAX: usize = 8192;
+/// What a member says about itself is at most so long.
+pub const ABOUT_BYTES_MAX: usize = 4096;
 /// A reason is cut here, so that a refusal always fits.
 const TEXT_BYTES_MAX: usize = 512;
 
@@ -72,7 +75,7 @@ impl Lane {
 }
 
 /// The dialler introduces itself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hello {
     /// The cluster it belongs to.
     pub cluster: u64,
@@ -82,6 +85,8 @@ pub struct Hello {
     pub receiver: u64,
     /// What the connection is for.
     pub lane: Lane,
+    /// What the sender says about itself, opaque here; at most [`ABOUT_BYTES_MAX`].
+    pub about: Bytes,
 }
 
 /// Why a connection was refused, for programs.
@@ -176,6 +181,7 @@ impl Greeting {
                 body.extend(hello.sender.incarnation.to_le_bytes());
                 body.extend(hello.receiver.to_le_bytes());
                 body.push(hello.lane.number());
+                body.extend(&hello.about[..hello.about.len().min(ABOUT_BYTES_MAX)]);
                 (PROTOCOL_VERSION, 1)
             }
             Self::Welcome(me) => {
@@ -215,7 +221,7 @@ impl Greeting {
         stream.read_exact(&mut bytes[MAGIC.len()..]).await?;
         let length = usize::from(u16::from_le_bytes([bytes[11], bytes[12]]));
         if length > BODY_BYTES_MAX {
-            return Err(GreetingError::Malformed("its body is longer than 1024 bytes"));
+            return Err(GreetingError::Malformed("its body is longer than 8192 bytes"));
         }
         bytes.resize(HEADER_BYTES + length + CHECKSUM_BYTES, 0);
         stream.read_exact(&mut bytes[HEADER_BYTES..]).await?;
@@ -243,6 +249,7 @@ impl Greeting {
                 sender: PeerIdentity { id: fields.u64()?, incarnation: fields.u64()? },
                 receiver: fields.u64()?,
                 lane: Lane::from_number(fields.u8()?).ok_or_else(|| malformed("no such lane"))?,
+                about: Bytes::copy_from_slice(fields.0),
             })),
             2 => Ok(Self::Welcome(PeerIdentity { id: fields.u64()?, incarnation: fields.u64()? })),
             3 => Ok(Self::Refused(Refused {
@@ -310,6 +317,7 @@ mod tests {
             sender: PeerIdentity { id: 2, incarnation: 0xabcd },
             receiver: 3,
             lane: Lane::Bulk,
+            about: Bytes::from_static(b"hi"),
         });
         let welcome = Greeting::Welcome(PeerIdentity { id: 3, incarnation: 0xef });
         let refused =
@@ -351,6 +359,7 @@ mod tests {
                 sender: PeerIdentity { id: 2, incarnation: 3 },
                 receiver: 4,
                 lane: Lane::Control,
+                about: Bytes::new(),
             });
             let mut bytes = hello.encode();
             prop_assert_eq!(bytes.len(), 50);

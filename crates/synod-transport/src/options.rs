@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::PeerIdentity;
 
 /// Who this member is, and whom it talks to.
@@ -14,6 +16,9 @@ pub struct Who {
     /// The other members, each with the `host:port` it listens on. A name is resolved again at each
     /// dial.
     pub peers: Vec<(u64, String)>,
+    /// What this member tells its peers about itself; see [`crate::TransportHandle::about`]. Cut at
+    /// [`crate::hello::ABOUT_BYTES_MAX`].
+    pub about: Bytes,
 }
 
 /// Time-outs and bounds.

@@ -28,6 +28,7 @@ pub struct Transport;
 #[derive(Debug)]
 pub struct TransportHandle {
     lanes: Arc<BTreeMap<(u64, Lane), Arc<Outbox>>>,
+    abouts: Arc<Mutex<BTreeMap<u64, Bytes>>>,
     refused: Arc<AtomicU64>,
     misdirected: AtomicU64,
     stop: CancellationToken,
@@ -54,6 +55,7 @@ impl Transport {
         let lanes = Arc::new(outboxes(&who, &options));
         let limit = Arc::new(LogLimit::default());
         let refused = Arc::new(AtomicU64::new(0));
+        let abouts = Arc::default();
         let stop = CancellationToken::new();
         let on_unreachable = Arc::new(on_unreachable);
 
@@ -61,7 +63,13 @@ impl Transport {
         for (peer, address) in &who.peers {
             for lane in Lane::ALL {
                 let dialler = Dialler {
-                    hello: Hello { cluster: who.cluster, sender: who.me, receiver: *peer, lane },
+                    hello: Hello {
+                        cluster: who.cluster,
+                        sender: who.me,
+                        receiver: *peer,
+                        lane,
+                        about: who.about.clone(),
+                    },
                     address: address.clone(),
                     options: options.clone(),
                     outbox: Arc::clone(&lanes[&(*peer, lane)]),
@@ -78,6 +86,7 @@ impl Transport {
             options,
             lanes: Arc::clone(&lanes),
             on_frame,
+            abouts: Arc::clone(&abouts),
             limit,
             refused: Arc::clone(&refused),
             current: Mutex::default(),
@@ -87,7 +96,7 @@ impl Transport {
             tasks.push(tokio::spawn(Arc::clone(&acceptor).run(socket)));
         }
         let tasks = Mutex::new(tasks);
-        TransportHandle { lanes, refused, misdirected: AtomicU64::new(0), stop, tasks }
+        TransportHandle { lanes, abouts, refused, misdirected: AtomicU64::new(0), stop, tasks }
     }
 }
 
@@ -109,6 +118,12 @@ impl TransportHandle {
             Some(outbox) => outbox.push(frame),
             None => count(&self.misdirected, 1),
         }
+    }
+
+    /// What a peer has said about itself when it last connected, since this member started.
+    #[must_use]
+    pub fn about(&self, peer: u64) -> Option<Bytes> {
+        self.abouts.lock().get(&peer).cloned()
     }
 
     /// The counters as they are now.

@@ -39,7 +39,8 @@ impl Member {
         peers: &[(u64, String)],
     ) -> Self {
         let me = PeerIdentity { id, incarnation: id * 100 };
-        let who = Who { cluster: CLUSTER, me, peers: peers.to_vec() };
+        let about = Bytes::from(format!("I am {id}"));
+        let who = Who { cluster: CLUSTER, me, peers: peers.to_vec(), about };
         let (frame_sender, frames) = unbounded_channel();
         let (unreachable_sender, unreachable) = unbounded_channel();
         let handle = Transport::start(
@@ -98,6 +99,7 @@ fn hello() -> Hello {
         sender: PeerIdentity { id: 2, incarnation: 5 },
         receiver: 1,
         lane: Lane::Bulk,
+        about: Bytes::new(),
     }
 }
 
@@ -118,6 +120,7 @@ async fn greet(address: &str, greeting: &[u8]) -> TcpStream {
 #[tokio::test]
 async fn frames_of_a_lane_arrive_in_order_and_whole() {
     let (a, mut b, _) = pair().await;
+    assert_eq!(b.handle.about(1).as_deref(), Some(&b"I am 1"[..]));
     let sizes = [0, 1, 100, 5000, 70_000, 3 << 20];
     for round in 0..200_u8 {
         let size = sizes[usize::from(round) % sizes.len()];
