@@ -97,3 +97,6 @@ fn expect_group(input: &mut Reader) -> Result<(), DecodeError> {
         found => Err(DecodeError::Group { found }),
     }
 }
+
+#[cfg(test)]
+mod tests;

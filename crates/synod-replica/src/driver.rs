@@ -472,3 +472,6 @@ impl Undurable {
         self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -394,3 +394,6 @@ pub enum LogError {
     #[error("log: {0}")]
     Io(#[from] io::Error),
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,7 @@ fn start(folder: &Path, how_often: u32) -> anyhow::Result<Child> {
 }
 
 /// The numbers that the child prints behind a mark.
-fn values(child: &mut Child, mark: &'static str) -> impl Iterator<Item = u64> {
+fn values(child: &mut Child, mark: &'static str) -> impl Iterator<Item = u64> + use<> {
     let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     lines.map_while(Result::ok).filter_map(move |line| line.split_once(mark)?.1.parse().ok())
 }

@@ -77,11 +77,11 @@ pub(super) fn size_hint(message: &Message) -> usize {
         Message::Accept(accept) => accept.value.bytes(),
         Message::Learned(learned) => learned.values.iter().map(|value| value.bytes()).sum(),
         Message::Promise(promise) => {
-            promise.entries.iter().map(|(_, accepted)| 24 + accepted.value.bytes()).sum()
+            promise.entries.iter().map(|(_, accepted)| 32 + accepted.value.bytes()).sum()
         }
         Message::Forward(forward) => forward.commands.iter().map(|c| 32 + c.payload.len()).sum(),
         Message::Heartbeat(heartbeat) => 16 * heartbeat.hears.len(),
         _ => 0,
     };
-    64 + content
+    128 + content
 }
