@@ -92,6 +92,10 @@ fn measure_store(keys: u64) {
     time("range from a key on, limit 100, full count", 10_000, |number| {
         black_box(reader.range(&range(number, b"\0", 100)).expect("current"));
     });
+    time("count from a key on", 10_000, |number| {
+        let count = Range { count_only: true, ..range(number, b"\0", 0) };
+        black_box(reader.range(&count).expect("current"));
+    });
     let commands: Vec<_> = (0..100_000).map(|_| put(random.next() % keys)).collect();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -123,7 +127,7 @@ fn measure_alternatives(keys: u64) {
                 black_box(all);
             }
         });
-        time("BTreeMap, one lock per scan, write beside", 200, |number| {
+        time("BTreeMap, one lock per scan, write beside", 100_000, |number| {
             *map.write().entry(probes[number].clone()).or_default() += 1;
         });
         done.store(true, Ordering::Relaxed);

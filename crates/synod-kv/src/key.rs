@@ -114,13 +114,13 @@ impl KeyRange {
 mod tests {
     use super::*;
 
-    fn range(key: &'static [u8], end: &'static [u8]) -> KeyRange {
-        KeyRange::new(Bytes::from_static(key), Bytes::from_static(end)).unwrap()
+    fn range(key: &[u8], end: &[u8]) -> KeyRange {
+        KeyRange::new(Bytes::copy_from_slice(key), Bytes::copy_from_slice(end)).unwrap()
     }
 
     #[test]
     fn range_end_has_etcds_meaning() {
-        let table: &[(&'static [u8], &'static [u8], &[u8], bool)] = &[
+        let table: [(&[u8], &[u8], &[u8], bool); 8] = [
             (b"a", b"", b"a", true),
             (b"a", b"", b"a\0", false),
             (b"a", b"c", b"b", true),
@@ -131,7 +131,7 @@ mod tests {
             (b"\0", b"\0", b"\0", true),
         ];
         for (key, end, probe, inside) in table {
-            assert_eq!(range(key, end).contains(probe), *inside, "{key:?} {end:?} {probe:?}");
+            assert_eq!(range(key, end).contains(probe), inside, "{key:?} {end:?} {probe:?}");
         }
         assert_eq!(KeyRange::new(Bytes::new(), Bytes::from_static(b"z")), Err(EmptyKey));
     }

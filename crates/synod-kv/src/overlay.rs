@@ -122,3 +122,22 @@ impl Overlay {
         self.marks.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An empty slot that ends while a batch is written is not taken to be in that batch.
+    #[test]
+    fn a_slot_that_ends_during_a_flush_waits_for_the_next() {
+        let mut overlay = Overlay::default();
+        let at = |applied_slot| Meta { applied_slot, ..Meta::EMPTY };
+        overlay.finish_slot(at(2));
+        overlay.finish_slot(at(3));
+        let plan = overlay.plan(10, 10).unwrap();
+        assert_eq!((plan.slots, plan.meta), (1, at(3)));
+        overlay.finish_slot(at(4));
+        overlay.forget_slots(plan.slots);
+        assert_eq!(overlay.plan(10, 10).map(|plan| plan.meta), Some(at(4)));
+    }
+}

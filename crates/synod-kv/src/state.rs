@@ -30,8 +30,12 @@ pub(crate) struct State {
     pub(crate) overlay: Overlay,
     /// Changes made by the command under way: they belong to the next revision.
     changes: u32,
-    /// Versions that reads will not see once the store is compacted.
-    garbage: VecDeque<Garbage>,
+    /// Versions that reads will not see once the store is compacted: those that a later revision
+    /// replaced, in the order of `dead_at`.
+    replaced: VecDeque<Garbage>,
+    /// Likewise deletions, and versions replaced within their own revision. Dead for reads at
+    /// once, but history at their revision tells them, so they outlive it by one.
+    passed: VecDeque<Garbage>,
     /// What the engine holds.
     durable: Meta,
     live_bytes: u64,
@@ -53,7 +57,8 @@ impl State {
             meta,
             overlay: Overlay::default(),
             changes: 0,
-            garbage: VecDeque::new(),
+            replaced: VecDeque::new(),
+            passed: VecDeque::new(),
             durable: meta,
             live_bytes: 0,
         }
@@ -144,9 +149,7 @@ impl State {
     pub(crate) fn reclaim(&mut self, rows_max: usize) -> Vec<Position> {
         let mut reclaimed = Vec::new();
         while reclaimed.len() < rows_max
-            && let Some(next) = self.garbage.front()
-            && next.dead_at <= self.durable.compact
-            && let Some(dead) = self.garbage.pop_front()
+            && let Some(dead) = self.pop_garbage()
         {
             let known = self.tree.edit(&dead.key, |versions| versions.forget(dead.at));
             assert_eq!(known, Some(true), "a dead version stays until it is reclaimed once");
@@ -157,7 +160,25 @@ impl State {
 
     /// Whether [`State::reclaim`] has something to do.
     pub(crate) fn has_garbage(&self) -> bool {
-        self.garbage.front().is_some_and(|next| next.dead_at <= self.durable.compact)
+        let mut next = self.replaced.front().into_iter().chain(self.passed.front());
+        next.any(|next| self.is_dead(next))
+    }
+
+    /// The version that died first, so that a key's deletion goes after all it deleted.
+    fn pop_garbage(&mut self) -> Option<Garbage> {
+        let dead = |queue: &VecDeque<Garbage>| {
+            queue.front().filter(|next| self.is_dead(next)).map(|next| next.dead_at)
+        };
+        match (dead(&self.replaced), dead(&self.passed)) {
+            (Some(replaced), Some(passed)) if passed < replaced => self.passed.pop_front(),
+            (Some(_), _) => self.replaced.pop_front(),
+            (None, Some(_)) => self.passed.pop_front(),
+            (None, None) => None,
+        }
+    }
+
+    fn is_dead(&self, garbage: &Garbage) -> bool {
+        garbage.dead_at <= self.durable.compact
     }
 
     fn next_position(&mut self) -> Position {
@@ -190,13 +211,13 @@ impl State {
         let Some(key) = stored_key else { return version };
         if let Some(Version { at: former_at, live: Some(live) }) = former {
             self.live_bytes -= live.bytes;
-            // Of a revision that changed the key twice, history at that revision tells both.
-            let dead_at = at.revision.max(former_at.revision.next());
-            self.garbage.push_back(Garbage { dead_at, at: former_at, key: key.clone() });
+            let (at_once, key) = (former_at.revision == at.revision, key.clone());
+            let dead_at = if at_once { at.revision.next() } else { at.revision };
+            let queue = if at_once { &mut self.passed } else { &mut self.replaced };
+            queue.push_back(Garbage { dead_at, at: former_at, key });
         }
         if version.live.is_none() {
-            // Reads never see a deletion, but history at its own revision tells it.
-            self.garbage.push_back(Garbage { dead_at: at.revision.next(), at, key });
+            self.passed.push_back(Garbage { dead_at: at.revision.next(), at, key });
         }
         version
     }

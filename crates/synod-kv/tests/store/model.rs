@@ -66,6 +66,14 @@ impl Model {
         inside.filter_map(|key| newest(key)?.2.clone()).collect()
     }
 
+    /// How many changes a fully reclaimed store keeps: those that history tells, and below it what
+    /// a read at the compact revision sees.
+    pub(crate) fn kept_rows(&self) -> usize {
+        let told = self.changes.iter().filter(|(revision, ..)| *revision >= self.compact).count();
+        let seen = self.seen(&KeyRange::all(), self.compact);
+        told + seen.iter().filter(|kv| kv.mod_revision.as_i64() < self.compact).count()
+    }
+
     pub(crate) fn range(&self, range: &Range) -> Result<RangeResponse, ApplyError> {
         let named = range.revision.map(Revision::as_i64).filter(|named| *named > 0);
         let at = named.unwrap_or_else(|| self.current());

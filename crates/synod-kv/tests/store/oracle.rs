@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use synod_kv::{
-    ApplyError, Command, Event, FlushLimits, Flusher, HistoryLimits, KeyRange, MemoryEngine, Range,
-    ReadError, ReadTxnError, Reader, Store,
+    ApplyError, Command, Compact, Event, FlushLimits, Flusher, HistoryLimits, KeyRange,
+    MemoryEngine, Range, ReadError, ReadTxnError, Reader, Store,
 };
 
 use crate::commands;
@@ -16,6 +16,8 @@ enum Step {
     /// A slot with these commands.
     Slot(Vec<Command>),
     Flush(FlushLimits),
+    /// Compacts at so many revisions below the current one.
+    Compact(i64),
     /// The process ends; what the engine holds survives, the log replays the rest.
     Crash,
 }
@@ -28,6 +30,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => prop::collection::vec(commands::command(), 0..4).prop_map(Step::Slot),
         3 => limits.prop_map(Step::Flush),
+        1 => (0..4i64).prop_map(Step::Compact),
         1 => Just(Step::Crash),
     ];
     prop::collection::vec(step, 0..40)
@@ -59,6 +62,18 @@ impl Member {
         }
         self.store.slot_applied(slot, slot * 10);
         self.log.push(encoded);
+    }
+
+    fn compact(&mut self, back: i64, model: &mut Model) {
+        let revision = rev(model.revision - back);
+        self.slot(&[Command::Compact(Compact { revision })], model);
+    }
+
+    /// Flushes and reclaims until nothing is left to do.
+    fn settle(&mut self) {
+        let limits = FlushLimits { rows_max: 3, bytes_max: 500, reclaim_max: 2 };
+        while self.flusher.flush(limits).unwrap().more {}
+        assert_eq!(self.store.overlay_bytes(), 0);
     }
 
     fn crash(&mut self) {
@@ -166,12 +181,21 @@ proptest! {
             match step {
                 Step::Slot(commands) => member.slot(commands, &mut model),
                 Step::Flush(limits) => drop(member.flusher.flush(*limits).unwrap()),
+                Step::Compact(back) => member.compact(*back, &mut model),
                 Step::Crash => member.crash(),
             }
         }
+        let limits = HistoryLimits { events_max, bytes_max: 100 };
+        check_reads(&member.store.reader(), &model, &ranges);
+        check_history(&member.store.reader(), &model, limits);
+        member.settle();
+        let metadata = usize::from(!member.log.is_empty());
+        prop_assert_eq!(member.engine.len(), model.kept_rows() + metadata, "rows");
+        check_history(&member.store.reader(), &model, limits);
+        member.crash();
         let reader = member.store.reader();
         check_reads(&reader, &model, &ranges);
-        check_history(&reader, &model, HistoryLimits { events_max, bytes_max: 100 });
+        check_history(&reader, &model, limits);
         match reader.txn(&txn) {
             Ok(answer) => prop_assert_eq!(Ok(answer), model.clone().txn(&txn, &model)),
             Err(ReadTxnError::Writes) => prop_assert!(!txn.is_read_only()),
@@ -189,10 +213,14 @@ proptest! {
         for step in &steps {
             match step {
                 Step::Slot(commands) => {
-                    one.slot(commands, &mut Model { ..model_of(&one) });
-                    other.slot(commands, &mut Model { ..model_of(&other) });
+                    one.slot(commands, &mut model_of(&one));
+                    other.slot(commands, &mut model_of(&other));
                 }
                 Step::Flush(limits) => drop(one.flusher.flush(*limits).unwrap()),
+                Step::Compact(back) => {
+                    one.compact(*back, &mut model_of(&one));
+                    other.compact(*back, &mut model_of(&other));
+                }
                 Step::Crash => one.crash(),
             }
             prop_assert_eq!(one.store.digest(), other.store.digest());
