@@ -1,5 +1,7 @@
 //! Members with real threads and logs: they survive each other, hand over, and stop when they must.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
