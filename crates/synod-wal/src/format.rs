@@ -30,9 +30,9 @@
 //!   not pass by luck. It guards against disks, not against people: nobody but the owner writes
 //!   here.
 //! * The **check** makes a header believable before its length is, and on its own, when records
-//!   before it or its own payload are lost: that is the proof recovery looks for. The *salt*, the
-//!   digest of the segment's header, is not known to clients, so that the image of a header inside a
-//!   payload proves nothing.
+//!   before it or its own payload are lost: that is the proof recovery looks for. The *salt* is the
+//!   digest of the segment's header, which depends on all that was logged before (in segment 0 only on
+//!   owner and session), so that the image of a header inside a client's payload proves nothing.
 //! * The **position** tells a record of this segment from those of the file's earlier lives.
 //! * The **session** counts openings. Records of an unsynced group can survive behind a torn one;
 //!   what is written over the gap later belongs to a later session, so they never fit again.
@@ -281,4 +281,55 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut number = [0; 8];
     number.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The bytes of version 1, which later releases must read.
+    #[test]
+    fn the_bytes_are_those_of_version_1() {
+        let header = SegmentHeader {
+            owner: Owner([0x11; 32]),
+            number: 2,
+            segment_bytes: 4096,
+            sealed_end: Position(8000),
+            sealed_digest: 0x0102_0304_0506_0708,
+            first_needed: 1,
+            session: 3,
+        };
+        let (bytes, salt) = header.encode();
+        assert_eq!(SegmentHeader::decode(&bytes), Ok((header, salt)));
+        assert_eq!(hex(&bytes[..104]), SEGMENT_HEADER_HEX);
+        assert!(is_zero(&bytes[104..]));
+
+        let record = RecordHeader {
+            session: 3,
+            payload_len: 5,
+            kind: 9,
+            class: Class::User,
+            position: Position(8704),
+            synced: Position(8000),
+            previous: salt,
+        };
+        let mut bytes = Vec::new();
+        record.encode(&[b"va", b"lue"], salt, &mut bytes);
+        assert_eq!(hex(&bytes), RECORD_HEX);
+    }
+
+    const SEGMENT_HEADER_HEX: &str = concat!(
+        "53594e4f4457414c010000000c33329b11111111111111111111111111111111",
+        "1111111111111111111111111111111102000000000000000010000000000000",
+        "401f000000000000080706050403020101000000000000000300000000000000",
+        "e93382eb6534020f",
+    );
+    const RECORD_HEX: &str = concat!(
+        "e0d53e9b608d4302182e33530300000005000000090000000022000000000000",
+        "401f000000000000e93382eb6534020f76616c7565000000",
+    );
 }
