@@ -145,6 +145,20 @@ impl Replica {
         }
     }
 
+    /// Asks to lead at once, whatever leader lives; nothing if this member leads. For tests, and for
+    /// operators who know better than the election. Members that hear a leader ignore it all the
+    /// same.
+    pub fn campaign(&mut self, now: Time) {
+        self.advance_clock(now);
+        if self.halted || !self.formation.is_formed() || self.is_leader() {
+            return;
+        }
+        if self.election.following.take().is_some() {
+            self.outputs.event(Event::LeaderChanged { leader: None });
+        }
+        self.stand(None);
+    }
+
     pub(crate) fn on_heartbeat(&mut self, from: ReplicaId, heartbeat: &Heartbeat) {
         let Heartbeat { promised, leader, ref hears, chosen, stable } = *heartbeat;
         if promised.round > Ballot::ROUND_MAX {

@@ -222,15 +222,6 @@ impl Replica {
         self.learner.stable = self.learner.stable.max(stable.min(self.learner.prefix.end));
     }
 
-    /// Asks to lead at once, whatever leader lives. For tests, and for an operator who knows better
-    /// than the election: members that hear a leader ignore it all the same.
-    pub fn campaign(&mut self, now: Time) {
-        self.advance_clock(now);
-        if !self.halted && self.formation.is_formed() && self.ballot_in_use().is_none() {
-            self.stand(None);
-        }
-    }
-
     /// Hands leadership to another member (the most caught-up one if `None`). True if this member
     /// leads and there is somebody to hand over to; it is done when [`is_leader`](Self::is_leader)
     /// turns false, or given up after an election timeout.
