@@ -71,8 +71,13 @@ impl Member {
 }
 
 fn three(network: &LocalNetwork) -> Vec<Member> {
-    let start = |id| Member::start(network, id, MemoryDisk::new(), RuntimeOptions::default());
+    let start = |id| Member::start(network, id, MemoryDisk::new(), patient());
     (1..=3).map(start).collect()
+}
+
+/// A busy machine fails no test.
+fn patient() -> RuntimeOptions {
+    RuntimeOptions { request_timeout: Duration::from_secs(60), ..RuntimeOptions::default() }
 }
 
 /// Takes the member out that leads. Every caller has proposed before, so there is one; until its
@@ -103,8 +108,7 @@ fn a_leader_that_stops_hands_over_and_loses_nothing() {
     assert_eq!(after, Err(ProposeError::Stopping { outcome }));
 
     assert_eq!(members[0].propose(b"after"), Ok(4));
-    let options = RuntimeOptions::default();
-    let again = Member::start(&network, leader.id.as_u64(), leader.disk, options);
+    let again = Member::start(&network, leader.id.as_u64(), leader.disk, patient());
     for member in members.iter().chain([&again]) {
         let journal = member.journal().unwrap();
         assert_eq!(journal, [&b"before"[..], b"before", b"before", b"after"]);
@@ -179,8 +183,7 @@ fn a_command_over_the_limit_is_refused_with_both_numbers() {
 #[test]
 fn many_clients_on_real_disks_are_each_answered_once() {
     let folder = tempfile::tempdir().unwrap();
-    let options = RuntimeOptions::default();
-    let members = local::start(folder.path(), 3, &options, |_| Journal::default()).unwrap();
+    let members = local::start(folder.path(), 3, &patient(), |_| Journal::default()).unwrap();
     let mut replies: Vec<usize> = std::thread::scope(|scope| {
         let clients = (0..12).map(|client| {
             let handle = members[client % 3].handle();

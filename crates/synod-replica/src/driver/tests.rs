@@ -84,6 +84,15 @@ impl World {
         })
     }
 
+    fn has_value(&self, slot: Slot) -> bool {
+        self.durable().iter().any(|record| match record {
+            Record::Accepted { slot: held, .. } | Record::Learned { slot: held, .. } => {
+                *held == slot
+            }
+            _ => false,
+        })
+    }
+
     fn holds(&self, slot: Slot, ballot: Ballot) -> bool {
         self.durable().iter().any(|record| match record {
             Record::Accepted { slot: held, ballot: at, .. } => (*held, *at) == (slot, ballot),
@@ -177,6 +186,9 @@ impl Cluster {
             driver.handle_persisted(self.now, durable);
             driver.run_outputs(self.now, world);
             driver.replica().check_invariants();
+            // What the machine may keep by itself, the log can serve after a power cut.
+            let last = driver.machine().log_durable.as_u64() - 1;
+            assert!(last == 0 || world.has_value(Slot::new(last)), "slot {last}");
         }
     }
 
