@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn range_end_has_etcds_meaning() {
-        let table: [(&[u8], &[u8], &[u8], bool); 8] = [
+        type Row<'a> = (&'a [u8], &'a [u8], &'a [u8], bool);
+        let table: [Row<'_>; 8] = [
             (b"a", b"", b"a", true),
             (b"a", b"", b"a\0", false),
             (b"a", b"c", b"b", true),

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use synod_kv::{
-    ApplyError, Assign, Command, Compact, Compare, Comparison, DeleteRange, Key, KeyRange,
+    ApplyError, Assign, Command, Compact, Compare, Comparison, DeleteRange, Flusher, Key, KeyRange,
     MemoryEngine, Op, OpResponse, Put, Range, Reply, Response, Revision, Sort, SortOrder,
     SortTarget, Store, Target, Txn, TxnResponse,
 };
@@ -11,13 +11,14 @@ use synod_kv::{
 /// A store that takes one command per slot.
 struct Etcd {
     store: Store<MemoryEngine>,
+    flusher: Flusher<MemoryEngine>,
 }
 
 impl Etcd {
     /// At revision 9: a four times, b twice, c and d once.
     fn filled() -> Self {
-        let (store, _flusher) = Store::open(MemoryEngine::new()).unwrap();
-        let mut etcd = Self { store };
+        let (store, flusher) = Store::open(MemoryEngine::new()).unwrap();
+        let mut etcd = Self { store, flusher };
         let puts = [("a", "z"), ("b", "y"), ("c", "x"), ("d", "w")];
         for (key, value) in puts.into_iter().chain([("a", "z"); 3]).chain([("b", "y")]) {
             etcd.run(Command::Put(put(key, value))).result.unwrap();
@@ -143,8 +144,31 @@ fn a_later_nested_txn_deletes_what_an_earlier_one_put() {
     let success = vec![nest(Op::Put(put("zz", "1"))), nest(delete("zz", "")), get("zz")];
     let answer = etcd.txn(vec![], success).unwrap();
     assert_eq!(told(&answer.responses[2]), (10, 0));
-    let history = etcd.store.reader().history(Revision::new(10), Default::default()).unwrap();
-    assert_eq!(history.events.len(), 2);
+    let events = |etcd: &Etcd| {
+        let reader = etcd.store.reader();
+        reader.history(Revision::new(10), Default::default()).unwrap().events.len()
+    };
+    assert_eq!(events(&etcd), 2);
+    // History at the compact revision itself stays whole, also once all is reclaimed.
+    etcd.compact(10).unwrap();
+    while etcd.flusher.flush(Default::default()).unwrap().more {}
+    assert_eq!(events(&etcd), 2);
+}
+
+#[test]
+fn keys_that_are_all_deleted_now_are_seen_in_the_past() {
+    let mut etcd = Etcd::filled();
+    for number in 0..300 {
+        let key = Key::new(Bytes::from(format!("many/{number}"))).unwrap();
+        etcd.run(Command::Put(Put::new(key, Bytes::new()))).result.unwrap();
+    }
+    let before = etcd.store.revision();
+    let many = keys("many/", "many0");
+    etcd.run(Command::DeleteRange(DeleteRange::new(many.clone()))).result.unwrap();
+    assert_eq!(etcd.keys(&Range::new(many.clone())), (String::new(), false, 0));
+    let (found, more, count) = etcd.keys(&Range::new(many).at(before).limited(299));
+    assert!(found.starts_with("many/0many/1many/10many/100"));
+    assert_eq!((more, count), (true, 300));
 }
 
 #[test]
