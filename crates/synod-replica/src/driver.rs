@@ -30,6 +30,7 @@ use crate::client::{
     BoxedProposeClient, BoxedReadClient, ProposeClient, ProposeError, ReadClient, ReadError,
 };
 use crate::machine::{Entry, StateMachine};
+use crate::undurable::Undurable;
 use crate::waiting::Waiting;
 
 /// What the driver asks of its surroundings. Calls come in the order in which they must take
@@ -431,46 +432,6 @@ impl Held {
 enum Ready {
     Apply(Slot, Value),
     Read(ReadId, Slot),
-}
-
-/// The records that wait for the disk, in order.
-#[derive(Default)]
-struct Undurable {
-    records: VecDeque<(PersistId, usize)>,
-    bytes: usize,
-    last: PersistId,
-    durable: PersistId,
-}
-
-impl Undurable {
-    fn add(&mut self, id: PersistId, record: &Record) {
-        let bytes = match record {
-            Record::Accepted { value, .. } | Record::Learned { value, .. } => value.bytes(),
-            Record::Met(_) | Record::Promised(_) | Record::Chosen(_) => 0,
-        };
-        self.last = id;
-        self.records.push_back((id, bytes));
-        self.bytes += bytes;
-    }
-
-    fn settle(&mut self, durable: PersistId) {
-        self.durable = self.durable.max(durable);
-        while let Some((id, bytes)) = self.records.front().copied() {
-            if id > durable {
-                break;
-            }
-            self.records.pop_front();
-            self.bytes -= bytes;
-        }
-    }
-
-    fn records(&self) -> usize {
-        self.records.len()
-    }
-
-    const fn bytes(&self) -> usize {
-        self.bytes
-    }
 }
 
 #[cfg(test)]

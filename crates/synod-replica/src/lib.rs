@@ -27,6 +27,7 @@ pub mod machine;
 pub mod runtime;
 mod status;
 pub mod testing;
+mod undurable;
 mod waiting;
 
 pub use client::{ProposeClient, ProposeError, ReadClient, ReadError, TransferError};
