@@ -1,0 +1,99 @@
+//! `bench`: Synod beside a real etcd, three members each, in turn, and a table of both.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use conformance::cluster::{Cluster, Program};
+use conformance::measure::{Load, Measured, machine, measure, table};
+
+/// Measure writes on both and write a table.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The program to examine, which also makes the load.
+    #[arg(long, default_value = "target/release/synod")]
+    synod: PathBuf,
+    /// The peer.
+    #[arg(long, default_value = "/usr/bin/etcd")]
+    etcd: PathBuf,
+    /// Where both clusters' folders are made: one disk for both.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    folder: PathBuf,
+    /// How often each load is measured on each side.
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+    /// How long each measurement takes.
+    #[arg(long, default_value_t = 10)]
+    seconds: u32,
+    /// The numbers of clients.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 64])]
+    clients: Vec<u32>,
+    /// Write the tables to a file of this folder, named by date and time; without it only print them.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let mut text = String::from("# Synod beside etcd\n\n");
+    text.push_str(&machine(&arguments.synod, &arguments.etcd, &arguments.folder)?);
+    text.push_str(
+        "- both: three members on this machine, default settings; load through all members\n\n",
+    );
+    for &clients in &arguments.clients {
+        let load = Load { clients, seconds: arguments.seconds };
+        let (etcd, synod) = side_by_side(&arguments, load).await?;
+        text.push_str(&table(load, &etcd, &synod)?);
+        text.push('\n');
+    }
+    print!("{text}");
+    if let Some(folder) = &arguments.out {
+        let file = folder.join(file_name(&text).context("the report has no date")?);
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(&file, text)?;
+        println!("kept in {}", file.display());
+    }
+    Ok(())
+}
+
+/// Repeats of a load, etcd and Synod in turn, each on a fresh cluster while the other is not there.
+async fn side_by_side(
+    arguments: &Arguments,
+    load: Load,
+) -> anyhow::Result<(Vec<Measured>, Vec<Measured>)> {
+    let (mut etcd, mut synod) = (Vec::new(), Vec::new());
+    let programs = [
+        (Program::etcd(&arguments.etcd), &mut etcd),
+        (Program::by_file_name(&arguments.synod), &mut synod),
+    ];
+    let [(etcd_program, etcd), (synod_program, synod)] = programs;
+    for run in 1..=arguments.repeats {
+        for (program, all) in [(&etcd_program, &mut *etcd), (&synod_program, &mut *synod)] {
+            let cluster = Cluster::start(program, &arguments.folder).await?;
+            let one = measure(&arguments.synod, &cluster, load)?;
+            let (name, clients) = (program.name, load.clients);
+            eprintln!("{name}, {clients} clients, run {run}: {:.0} puts/s", one.per_second);
+            all.push(one);
+        }
+    }
+    Ok((std::mem::take(etcd), std::mem::take(synod)))
+}
+
+/// `2026-01-31-1504.md`, from the date in the report.
+fn file_name(text: &str) -> Option<String> {
+    let date = text.lines().find_map(|line| line.strip_prefix("- date: "))?;
+    Some(format!("{}.md", date.trim_end_matches(" UTC").replace(' ', "-").replace(':', "")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_named_by_the_date() {
+        let text = "# a\n- date: 2026-01-31 15:04 UTC\n";
+        assert_eq!(file_name(text).unwrap(), "2026-01-31-1504.md");
+        assert_eq!(file_name("# a"), None);
+    }
+}

@@ -1,0 +1,28 @@
+//! Synod seen from outside: real processes, real sockets, real disks, clients that others wrote.
+//!
+//! Three commands use it:
+//!
+//! * `compare` runs one list of `etcdctl` commands against a real etcd and against Synod, and
+//!   reports every difference ([`commands`], [`requests`], [`normal`]);
+//! * `chaos` kills members under load and checks the recorded history ([`load`], [`history`],
+//!   [`check`]), measures failover, and sends bad input;
+//! * `bench` measures both side by side ([`measure`]).
+//!
+//! All of them start clusters through [`cluster`], whose processes end with the command, whatever
+//! way it ends.
+#![deny(missing_docs)]
+
+pub mod bad_input;
+pub mod check;
+pub mod cluster;
+pub mod commands;
+pub mod compare;
+pub mod etcdctl;
+pub mod failover;
+pub mod history;
+pub mod load;
+pub mod measure;
+pub mod normal;
+pub mod ports;
+pub mod process;
+pub mod requests;
