@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use synod_paxos::{Batch, Command, Incarnation, Peer, Record, Recovered, ReplicaId, Slot, Value};
-use synod_wal::{Disk, Owner, Position, Wal};
+use synod_wal::{Disk, Owner, Position, Spare, SpareOrder, Wal};
 
 use crate::codec::{DecodeError, Parts, decode_record, encode_record};
 
@@ -186,12 +186,28 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// What is worth doing while nothing waits, so that later appends are quick.
+    /// Makes a spare file if there is none. Slow: it writes a whole segment. For who has one thread
+    /// only; see [`Log::order_spare`].
     ///
     /// # Errors
     /// If the disk fails.
     pub fn prepare(&mut self) -> Result<(), LogError> {
         Ok(self.wal.prepare()?)
+    }
+
+    /// The disk, and an order for a spare file on it, if the log has none: making one writes a
+    /// whole segment, which another thread can do while the log goes on.
+    pub fn order_spare(&mut self) -> Option<(D, SpareOrder)>
+    where
+        D: Clone,
+    {
+        let order = self.wal.order_spare()?;
+        Some((self.wal.disk().clone(), order))
+    }
+
+    /// Takes over a spare file that was ordered.
+    pub fn adopt_spare(&mut self, spare: Spare) {
+        self.wal.adopt_spare(spare);
     }
 
     /// Ends the log in order.

@@ -3,10 +3,12 @@
 //! It takes all jobs that wait, appends, syncs once, and reports the last record: while one sync
 //! runs, the records of the next one gather, so the busier the disk, the larger the group.
 
+use std::io;
+
 use crossbeam_channel::{Receiver, Sender};
 use synod_paxos::message::Learned;
 use synod_paxos::{PersistId, Record, ReplicaId, Slot};
-use synod_wal::Disk;
+use synod_wal::{Disk, Spare};
 
 use crate::log::{Log, LogError};
 
@@ -28,19 +30,20 @@ pub(crate) enum Done {
 }
 
 /// Works until the queue of jobs is closed, or the log fails.
-pub(crate) fn run<D: Disk>(mut log: Log<D>, jobs: &Receiver<Job>, done: &Sender<Done>) {
+pub(crate) fn run<D: Disk + Clone>(mut log: Log<D>, jobs: &Receiver<Job>, done: &Sender<Done>) {
     if let Err(error) = work(&mut log, jobs, done) {
         // A driver that is gone needs no reason any more.
         let _ = done.send(Done::Failed(error));
     }
 }
 
-fn work<D: Disk>(
+fn work<D: Disk + Clone>(
     log: &mut Log<D>,
     jobs: &Receiver<Job>,
     done: &Sender<Done>,
 ) -> Result<(), LogError> {
-    log.prepare()?;
+    let mut spares = Spares::new();
+    spares.keep_one(log);
     while let Ok(first) = jobs.recv() {
         let mut last = None;
         for job in std::iter::once(first).chain(jobs.try_iter().take(GROUP_JOBS_MAX)) {
@@ -64,11 +67,45 @@ fn work<D: Disk>(
             log.sync()?;
             report(done, Done::Durable(id));
         }
-        if jobs.is_empty() {
-            log.prepare()?;
-        }
+        spares.keep_one(log);
     }
     log.seal()
+}
+
+/// Has spare files made by another thread, one at a time, so that beginning a segment is cheap.
+struct Spares {
+    made: Receiver<io::Result<Spare>>,
+    maker: Sender<io::Result<Spare>>,
+    ordered: bool,
+}
+
+impl Spares {
+    fn new() -> Self {
+        let (maker, made) = crossbeam_channel::bounded(1);
+        Self { made, maker, ordered: false }
+    }
+
+    /// Takes over a file that was made, and orders one if the log has none.
+    fn keep_one<D: Disk + Clone>(&mut self, log: &mut Log<D>) {
+        // After a failure nothing more is ordered: the log makes its next file itself, and fails
+        // if it cannot.
+        if let Ok(Ok(spare)) = self.made.try_recv() {
+            log.adopt_spare(spare);
+            self.ordered = false;
+        }
+        if self.ordered {
+            return;
+        }
+        let Some((mut disk, order)) = log.order_spare() else { return };
+        let maker = self.maker.clone();
+        let thread = std::thread::Builder::new().name("synod-spare".to_owned());
+        self.ordered = thread
+            .spawn(move || {
+                // Nobody takes it if the log has ended; the next opening finds the file.
+                let _ = maker.send(order.make(&mut disk));
+            })
+            .is_ok();
+    }
 }
 
 fn report(done: &Sender<Done>, what: Done) {

@@ -99,7 +99,7 @@ impl<M: StateMachine> Running<M> {
     ///
     /// # Errors
     /// If the system has no thread to give.
-    pub fn start<D: Disk>(
+    pub fn start<D: Disk + Clone>(
         identity: Identity,
         options: RuntimeOptions,
         (log, recovered): (Log<D>, Recovered),

@@ -109,6 +109,8 @@ impl Disk for FsDisk {
         while offset < len {
             let chunk = usize::try_from(len - offset).unwrap_or(usize::MAX).min(zeros.len());
             file.write_all_at(&zeros[..chunk], offset)?;
+            // Piece by piece, so that nobody's sync of another file waits for the whole.
+            file.sync_data()?;
             offset += u64::try_from(chunk).unwrap_or(u64::MAX);
         }
         file.sync_all()?;

@@ -234,6 +234,11 @@ impl<D: Disk> Wal<D> {
         (self.spares.is_empty() && !self.failed).then(|| self.new_order())
     }
 
+    /// The disk, to make spares on from another thread.
+    pub const fn disk(&self) -> &D {
+        &self.disk
+    }
+
     /// Takes over a spare segment that was ordered here.
     pub fn adopt_spare(&mut self, spare: Spare) {
         self.spares.push(spare.number);
