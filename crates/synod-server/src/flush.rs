@@ -1,0 +1,145 @@
+//! The thread that takes applied rows to the engine, behind the log.
+//!
+//! It wakes every [`INTERVAL`], or earlier when much waits or somebody asks. Its failure ends the
+//! process: nobody knows what the engine holds then, and the log has it all.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use synod_kv::{Engine, FlushLimits, Flusher, StorageError};
+use tokio::sync::watch;
+
+use crate::server::{FatalReason, FatalSink};
+
+/// Speaks to the flusher's thread.
+#[derive(Clone, Debug)]
+pub(crate) struct FlushHandle {
+    shared: Arc<Shared>,
+    rounds_done: watch::Receiver<u64>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    orders: Mutex<Orders>,
+    ordered: Condvar,
+    /// Signalled after each round.
+    progressed: Condvar,
+    /// Everything below this slot survives a crash without the log.
+    stable_slot: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    rounds_asked: u64,
+    stop: bool,
+    ended: bool,
+}
+
+/// Rows wait at most so long.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// One batch.
+const LIMITS: FlushLimits = FlushLimits { rows_max: 8192, bytes_max: 8 << 20, reclaim_max: 4096 };
+
+/// Starts the thread. `stable_slot` is what the engine holds now.
+pub(crate) fn start<E: Engine>(
+    flusher: Flusher<E>,
+    stable_slot: u64,
+    fatal: FatalSink,
+) -> io::Result<(FlushHandle, JoinHandle<()>)> {
+    let shared = Arc::new(Shared {
+        orders: Mutex::default(),
+        ordered: Condvar::new(),
+        progressed: Condvar::new(),
+        stable_slot: AtomicU64::new(stable_slot),
+    });
+    let (done, rounds_done) = watch::channel(0);
+    let handle = FlushHandle { shared: Arc::clone(&shared), rounds_done };
+    let thread = std::thread::Builder::new().name("synod-flush".to_owned()).spawn(move || {
+        if let Err(error) = run(flusher, &shared, &done) {
+            fatal.tell(FatalReason::Store(error.to_string()));
+        }
+        shared.orders.lock().ended = true;
+        shared.progressed.notify_all();
+    })?;
+    Ok((handle, thread))
+}
+
+fn run<E: Engine>(
+    mut flusher: Flusher<E>,
+    shared: &Shared,
+    done: &watch::Sender<u64>,
+) -> Result<(), StorageError<E::Error>> {
+    let mut round = 0;
+    loop {
+        let (asked, stop) = wait(shared, round);
+        loop {
+            let flushed = flusher.flush(LIMITS)?;
+            shared.stable_slot.store(flushed.applied_slot, Ordering::Release);
+            shared.progressed.notify_all();
+            // A few rows that came meanwhile are not worth a sync of their own.
+            let much = flushed.rows >= LIMITS.rows_max / 2 || flushed.reclaimed > 0;
+            if !(flushed.more && (much || stop)) {
+                break;
+            }
+        }
+        round = asked;
+        // Nobody may be listening.
+        done.send_replace(round);
+        if stop {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits until it is time; tells how many rounds were asked for, and whether it is the last one.
+fn wait(shared: &Shared, round: u64) -> (u64, bool) {
+    let mut orders = shared.orders.lock();
+    if orders.rounds_asked == round && !orders.stop {
+        shared.ordered.wait_for(&mut orders, INTERVAL);
+    }
+    (orders.rounds_asked, orders.stop)
+}
+
+impl FlushHandle {
+    /// Everything below survives a crash without the log.
+    pub(crate) fn stable_slot(&self) -> u64 {
+        self.shared.stable_slot.load(Ordering::Acquire)
+    }
+
+    /// Asks for a round now; gives its number.
+    pub(crate) fn ask(&self) -> u64 {
+        let mut orders = self.shared.orders.lock();
+        orders.rounds_asked += 1;
+        let round = orders.rounds_asked;
+        drop(orders);
+        self.shared.ordered.notify_one();
+        round
+    }
+
+    /// Waits on this thread until some batch was written after `must_wait` was seen true, or the
+    /// flusher has ended.
+    pub(crate) fn wait_while(&self, must_wait: impl Fn() -> bool) {
+        self.ask();
+        let mut orders = self.shared.orders.lock();
+        while must_wait() && !orders.ended {
+            // The notice may come between the question and the wait; then the next one serves.
+            self.shared.progressed.wait_for(&mut orders, Duration::from_millis(10));
+        }
+    }
+
+    /// Asks for a round and waits until it is done. False if there will be none.
+    pub(crate) async fn round(&self) -> bool {
+        let round = self.ask();
+        self.rounds_done.clone().wait_for(|done| *done >= round).await.is_ok()
+    }
+
+    /// Asks for a last round. The thread ends after it.
+    pub(crate) fn stop(&self) {
+        self.shared.orders.lock().stop = true;
+        self.shared.ordered.notify_one();
+    }
+}
