@@ -1,8 +1,8 @@
 //! The members together: starting, asking, stopping them.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{env, fs};
 
 use anyhow::{Context, bail};
 use comfy_table::Table;
@@ -99,18 +99,21 @@ impl Cluster {
     /// Where everything is, and what to try.
     pub(super) fn banner(&self) -> String {
         let endpoints: Vec<_> = self.members.iter().map(Member::endpoint).collect();
-        let endpoints = endpoints.join(",");
+        let first = endpoints.first().copied().unwrap_or_default();
+        let last = endpoints.last().copied().unwrap_or_default();
         let found = if self.had_data { " (found again)" } else { "" };
+        let synod = program_as_typed();
         format!(
             "synod: {} members are ready to serve client requests\n\
-             endpoints:  {endpoints}\n\
+             endpoints:  {}\n\
              data:       {}{found}\n\
              try, in another terminal:\n  \
-               synod --help\n  \
-               synod put greeting hello --endpoints {endpoints}\n  \
-               ETCDCTL_API=3 etcdctl get greeting --endpoints {endpoints}\n\
+               {synod} put greeting hello --endpoints {first}\n  \
+               {synod} get greeting --endpoints {last}\n  \
+               ETCDCTL_API=3 etcdctl get greeting --endpoints {last}\n\
              here: kill 2, start 2, pause 2, resume 2, status, help, quit",
             self.members.len(),
+            endpoints.join(","),
             self.folder.display(),
         )
     }
@@ -186,6 +189,16 @@ impl Cluster {
         }
         table
     }
+}
+
+/// How to call this program from here; it may not be where the shell looks.
+fn program_as_typed() -> String {
+    let found = || {
+        let program = env::current_exe().ok()?;
+        let here = env::current_dir().ok()?;
+        Some(program.strip_prefix(here).unwrap_or(&program).display().to_string())
+    };
+    found().unwrap_or_else(|| "synod".to_owned())
 }
 
 async fn ask(member: &Member) -> Option<StatusResponse> {
