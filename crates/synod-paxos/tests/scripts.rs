@@ -177,9 +177,12 @@ fn act(
             cluster.network.extend(matching.iter().cloned());
             cluster.network.extend(matching);
         }
-        "network" => answers.extend(cluster.network.iter().map(|Envelope { from, to, message }| {
-            format!("{}>{to} {message}", from.id)
-        })),
+        "network" => answers.extend(
+            cluster
+                .network
+                .iter()
+                .map(|Envelope { from, to, message }| format!("{}>{to} {message}", from.id)),
+        ),
         "propose" => cluster.propose_together(member(0), &args[1..]),
         "withdraw" => {
             answers.push(format!("{:?}", cluster.withdraw(member(0), number(arg(1), place))));
