@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("synod: {error:#}");
+            eprintln!("synod: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
@@ -62,5 +62,27 @@ fn run(command: Command) -> anyhow::Result<()> {
             version::run();
             Ok(())
         }
+    }
+}
+
+/// An error and its causes, each said once: some errors repeat theirs.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut words = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow::anyhow!("port in use").context("cannot listen: port in use");
+        assert_eq!(with_causes(&error.context("m1")), "m1: cannot listen: port in use");
     }
 }
