@@ -4,6 +4,8 @@
 //! to what the engine says it holds, so it must hold it. Batches are written behind, few and
 //! large, so one sync each is cheap.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,6 +48,9 @@ impl RedbEngine {
     /// If it is damaged, in use, or the disk fails.
     pub(crate) fn open(file: &Path, metrics: Arc<Metrics>) -> Result<Self, EngineError> {
         let open = || -> Result<Database, redb::Error> {
+            // redb would leave the rights to the process's mask; clients' data is in here.
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false).mode(0o600).open(file)?;
             let database = Database::builder().set_cache_size(CACHE_BYTES).create(file)?;
             let transaction = database.begin_write()?;
             transaction.open_table(ROWS)?;
@@ -137,6 +142,8 @@ impl Engine for RedbEngine {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn open(file: &Path) -> RedbEngine {
@@ -168,6 +175,8 @@ mod tests {
             .unwrap();
         assert_eq!(keys(&engine), ["a", "c"]);
         assert!(engine.bytes_on_disk().unwrap() > 0);
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         drop(engine);
         let engine = open(&file);
         assert_eq!(engine.get(b"c").unwrap(), Some(bytes("2")));

@@ -143,3 +143,69 @@ impl FlushHandle {
         self.shared.ordered.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use synod_kv::{Command, Key, MemoryEngine, Put, Store, WriteBatch};
+
+    use super::*;
+
+    /// An engine whose disk is full.
+    #[derive(Debug, Default)]
+    struct FullEngine(MemoryEngine);
+
+    impl Engine for FullEngine {
+        type Error = io::Error;
+
+        fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
+            self.0.get(key).map_err(io::Error::other)
+        }
+
+        fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<(Bytes, Bytes)>> {
+            self.0.scan(from, to, limit).map_err(io::Error::other)
+        }
+
+        fn write(&self, _: WriteBatch) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn bytes_on_disk(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+    }
+
+    fn put_once<E: Engine>(store: &mut Store<E>) {
+        let key = Key::new(Bytes::from_static(b"key")).unwrap();
+        let put = Command::Put(Put::new(key, Bytes::from_static(b"value"))).encode();
+        store.apply(1, 0, &put).unwrap();
+        store.slot_applied(1, 0);
+    }
+
+    #[tokio::test]
+    async fn a_round_takes_what_waits_to_the_engine() {
+        let (mut store, flusher) = Store::open(MemoryEngine::default()).unwrap();
+        let (sink, _reasons) = FatalSink::new();
+        let (flush, thread) = start(flusher, 1, sink).unwrap();
+        put_once(&mut store);
+        assert!(flush.round().await);
+        assert_eq!(flush.stable_slot(), 2);
+        assert_eq!(store.overlay_bytes(), 0);
+        flush.stop();
+        thread.join().unwrap();
+        assert!(!flush.round().await, "there is nobody any more");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_fatal_and_nobody_waits_for_ever() {
+        let (mut store, flusher) = Store::open(FullEngine::default()).unwrap();
+        let (sink, mut reasons) = FatalSink::new();
+        let (flush, thread) = start(flusher, 1, sink).unwrap();
+        put_once(&mut store);
+        assert!(!flush.round().await);
+        assert!(matches!(reasons.recv().await, Some(FatalReason::Store(_))));
+        assert_eq!(flush.stable_slot(), 1);
+        thread.join().unwrap();
+        flush.wait_while(|| true);
+    }
+}

@@ -56,6 +56,12 @@ pub enum FatalReason {
 pub(crate) struct FatalSink(mpsc::Sender<FatalReason>);
 
 impl FatalSink {
+    /// A sink, and where its reason comes out.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<FatalReason>) {
+        let (sender, receiver) = mpsc::channel(1);
+        (Self(sender), receiver)
+    }
+
     /// The member must stop.
     pub(crate) fn tell(&self, reason: FatalReason) {
         // When it is full, a reason is on its way already.
@@ -87,8 +93,7 @@ impl Server {
         let listener = Listener::bind(&config.listen_client_urls).await?;
         let addresses = listener.addresses();
         let config = Arc::new(config);
-        let (sender, fatal) = mpsc::channel(1);
-        let sink = FatalSink(sender);
+        let (sink, fatal) = FatalSink::new();
         let started = tokio::task::spawn_blocking(move || Member::start(&config, &sink)).await;
         let member = started.map_err(std::io::Error::other)??;
         member.connect(listening);
