@@ -2,7 +2,7 @@
 //! that lag, crashes, restarts, clients. Every step is checked by the bench; at the end everything
 //! heals, and the cluster must come to agree and go on.
 //!
-//! `SYNOD_SEED=7 cargo test -p synod-paxos --test schedules` replays one.
+//! `SYNOD_SEED=7 SYNOD_TRACE=1 cargo test -p synod-paxos --test schedules` replays and shows one.
 
 mod cluster;
 
@@ -55,9 +55,10 @@ fn small() -> Options {
 fn run(seed: u64, options: Options, tally: &mut Tally) {
     let mut chance = Chance(seed);
     let mut cluster = Cluster::formed(3, options);
-    cluster.tracing = false;
+    cluster.tracing = std::env::var_os("SYNOD_TRACE").is_some();
     let mut numbers = [0; 3];
     for step in 0..STEPS {
+        cluster.print_trace();
         let member = chance.member();
         if !cluster.runs(member) {
             if chance.below(20) == 0 {
@@ -182,7 +183,7 @@ fn mutants_are_caught() {
             let options = Options { mutant: Some(mutant), ..small() };
             std::panic::catch_unwind(|| run(*seed, options, &mut Tally::default())).is_err()
         };
-        match (0..10_000).find(fails) {
+        match (0..1_500).find(fails) {
             Some(seed) => println!("{mutant:?} is caught by seed {seed}"),
             None => missed.push(mutant),
         }
