@@ -97,12 +97,12 @@ pub enum ConfigError {
     #[error("--name must not be empty, nor contain '=' or ','")]
     BadName,
     /// A URL is wrong.
-    #[error("--{flag}: {source}")]
+    #[error("--{flag}: {reason}")]
     Url {
         /// The flag.
         flag: &'static str,
         /// What is wrong.
-        source: UrlError,
+        reason: UrlError,
     },
     /// A flag with URLs has none.
     #[error("--{flag} has no URL")]
@@ -262,7 +262,7 @@ impl ServerConfig {
 fn urls(flag: &'static str, text: &str) -> Result<Vec<Url>, ConfigError> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let urls = parts
-        .map(|part| Url::parse(part).map_err(|source| ConfigError::Url { flag, source }))
+        .map(|part| Url::parse(part).map_err(|reason| ConfigError::Url { flag, reason }))
         .collect::<Result<Vec<_>, _>>()?;
     if urls.is_empty() { Err(ConfigError::NoUrl { flag }) } else { Ok(urls) }
 }

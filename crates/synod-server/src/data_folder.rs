@@ -49,14 +49,14 @@ pub struct DataFolder {
 #[derive(Debug, thiserror::Error)]
 pub enum DataFolderError {
     /// The system refuses.
-    #[error("data folder {}: cannot {action}: {source}", .folder.display())]
+    #[error("data folder {}: cannot {action}: {reason}", .folder.display())]
     Io {
         /// The folder.
         folder: PathBuf,
         /// What was tried.
         action: &'static str,
         /// What the system says.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Another process has it.
     #[error(
@@ -151,7 +151,7 @@ impl DataFolder {
         let folder = data_dir.join("member");
         let failed = |action| {
             let folder = folder.clone();
-            move |source| DataFolderError::Io { folder, action, source }
+            move |reason| DataFolderError::Io { folder, action, reason }
         };
         DirBuilder::new()
             .recursive(true)
@@ -229,10 +229,10 @@ impl DataFolder {
         if self.incarnation == Some(incarnation) {
             return Ok(());
         }
-        self.write_identity(incarnation).map_err(|source| DataFolderError::Io {
+        self.write_identity(incarnation).map_err(|reason| DataFolderError::Io {
             folder: self.folder.clone(),
             action: "write identity.json",
-            source,
+            reason,
         })?;
         self.incarnation = Some(incarnation);
         Ok(())

@@ -25,10 +25,10 @@ pub struct RedbEngine {
 
 /// The file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("store {}: {source}", .file.display())]
+#[error("store {}: {reason}", .file.display())]
 pub struct EngineError {
     file: PathBuf,
-    source: Box<redb::Error>,
+    reason: Box<redb::Error>,
 }
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
@@ -59,12 +59,12 @@ impl RedbEngine {
         };
         match open() {
             Ok(database) => Ok(Self { database, file: file.to_owned(), metrics }),
-            Err(source) => Err(EngineError { file: file.to_owned(), source: Box::new(source) }),
+            Err(reason) => Err(EngineError { file: file.to_owned(), reason: Box::new(reason) }),
         }
     }
 
     fn told<T>(&self, result: Result<T, redb::Error>) -> Result<T, EngineError> {
-        result.map_err(|source| EngineError { file: self.file.clone(), source: Box::new(source) })
+        result.map_err(|reason| EngineError { file: self.file.clone(), reason: Box::new(reason) })
     }
 
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>, redb::Error> {

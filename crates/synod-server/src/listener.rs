@@ -28,12 +28,12 @@ pub(crate) struct Listener {
 
 /// A port could not be taken.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for clients on {url}: {source}")]
+#[error("cannot listen for clients on {url}: {reason}")]
 pub struct ListenError {
     /// The address asked for.
     pub url: Url,
-    /// Why not.
-    pub source: io::Error,
+    /// Why not. It is in the text, so it is not named as a source again.
+    pub reason: io::Error,
 }
 
 impl Listener {
@@ -43,7 +43,7 @@ impl Listener {
         for url in urls {
             let socket = TcpListener::bind(url.address())
                 .await
-                .map_err(|source| ListenError { url: url.clone(), source })?;
+                .map_err(|reason| ListenError { url: url.clone(), reason })?;
             sockets.push(socket);
         }
         Ok(Self { sockets })
