@@ -137,7 +137,10 @@ fn a_lost_file_in_the_middle_or_at_the_front_is_damage() {
         let mut disk = restored(&image);
         disk.remove(&segment_file(number)).unwrap();
         let error = try_open(&disk).map(|_| ()).unwrap_err();
-        let missing = matches!(error, OpenError::Damaged { segment, reason: Damage::SegmentMissing, .. } if segment == number);
+        let missing = matches!(
+            error,
+            OpenError::Damaged { segment, reason: Damage::SegmentMissing, .. } if segment == number
+        );
         assert!(missing, "{number}: {error}");
     }
 }
