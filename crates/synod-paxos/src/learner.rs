@@ -102,8 +102,17 @@ impl Replica {
         let end = self.learner.prefix.end;
         let stuck = self.learner.seen_end == end;
         self.learner.seen_end = end;
-        if stuck {
-            self.ask_to_catch_up();
+        if !stuck {
+            return;
+        }
+        self.ask_to_catch_up();
+        // Whoever told this leader that slots were chosen may have crashed, and no longer know it.
+        // Then nobody can tell their values, and only another phase 1 finds them.
+        let (now, patience) = (self.now, self.options.election_timeout);
+        if let Proposer::Leader(leader) = &self.proposer
+            && leader.lacks_prefix(end, now, patience)
+        {
+            self.step_down(StepDown::NoQuorum);
         }
     }
 

@@ -6,6 +6,7 @@
 //! value that may have been chosen: it proposes that, no-ops for holes, and then its barrier.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use crate::event::{Event, Ignored, StepDown};
 use crate::ids::{Ballot, ReplicaId};
@@ -99,6 +100,11 @@ const RESENT_MAX: usize = 64;
 impl Leader {
     pub(crate) fn has_room_for(&self, bytes: usize, queue_max: usize, bytes_max: usize) -> bool {
         self.queue.len() < queue_max && self.queue_bytes.saturating_add(bytes) <= bytes_max
+    }
+
+    /// It began long ago and still lacks what was chosen before, up to `end`.
+    pub(crate) fn lacks_prefix(&self, end: Slot, now: Time, patience: Duration) -> bool {
+        end < self.first && now.since(self.started) >= patience
     }
 
     pub(crate) fn enqueue(&mut self, command: Command) {

@@ -167,8 +167,8 @@ fn random_schedules_agree() {
     assert!(chosen > seeds.len() * 10 && reads > 0 && crashes > 0 && withdrawn > 0);
 }
 
-/// The wrong variants of the protocol, to prove that these schedules can fail. A member that lost its
-/// disk never comes back here, so that one is left to the simulator.
+/// The wrong variants of the protocol, to prove that these schedules can fail. A member that lost
+/// its disk never comes back here, so that one is left to the simulator.
 #[cfg(feature = "mutants")]
 #[test]
 fn mutants_are_caught() {

@@ -1,5 +1,5 @@
-//! The model checker finds the wrong variants of the protocol that its worlds reach. Those that need
-//! three ballots or a long story are caught by the random schedules in `tests/schedules.rs`.
+//! The model checker finds the wrong variants of the protocol that its worlds reach. Those that
+//! need three ballots or a long story are caught by the random schedules in `tests/schedules.rs`.
 
 use stateright::Checker;
 use synod_paxos::Mutant;

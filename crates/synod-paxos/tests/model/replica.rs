@@ -1,9 +1,9 @@
 //! The production replica: three members that have met, a few candidacies, a command or two, a
 //! crash; disks finish whenever they like.
 //!
-//! Left out, since they cannot harm safety: time, heartbeats, refusals, and `Chosen`, whose watermark
-//! the next `Accept` carries too. That a member gives up on its leader is part of the arrival of a
-//! prepare. By symmetry two of the members stand, never the third.
+//! Left out, since they cannot harm safety: time, heartbeats, refusals, and `Chosen`, whose
+//! watermark the next `Accept` carries too. That a member gives up on its leader is part of the
+//! arrival of a prepare. By symmetry two of the members stand, never the third.
 //!
 //! The search is wide and bounded by a number of states. It begins with nothing, or where a first
 //! leader has its barrier chosen by all. To go further:
