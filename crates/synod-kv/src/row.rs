@@ -1,8 +1,11 @@
 //! Rows of the engine: one per change, named by its position, and one of metadata.
 //!
 //! ```text
-//! key   'm'                                  value  version:u8=1 revision compact time slot digest, u64 each
-//! key   'r' revision:u64 sub:u32 big-endian  value  version:u8=1 kind:u8 [create version lease] key:bytes value
+//! key    'm'
+//! value  version:u8=1  revision compact time slot digest, u64 each
+//!
+//! key    'r' revision:u64 sub:u32, big-endian
+//! value  version:u8=1  kind:u8 [create version lease] key:bytes value
 //! ```
 //!
 //! Big-endian keys make rows stand in the order of history.

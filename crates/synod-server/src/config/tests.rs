@@ -71,7 +71,8 @@ fn what_is_wrong_is_named_with_its_flag() {
         ),
         (
             &["--initial-cluster=b=http://h2:2,c=http://h2:2"],
-            "--initial-cluster: http://h2:2 is named twice; each member needs a peer URL of its own",
+            "--initial-cluster: http://h2:2 is named twice; each member needs a peer URL of its \
+             own",
         ),
         (&["--initial-cluster=b"], "--initial-cluster: \"b\" is not NAME=URL"),
         (&["--initial-cluster="], "--initial-cluster: \"\" is not NAME=URL"),

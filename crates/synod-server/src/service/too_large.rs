@@ -47,7 +47,8 @@ mod tests {
         let table = [
             (
                 Status::out_of_range(
-                    "Error, decoded message length too large: found 30 bytes, the limit is: 20 bytes",
+                    "Error, decoded message length too large: found 30 bytes, the limit is: 20 \
+                     bytes",
                 ),
                 Code::ResourceExhausted,
                 "grpc: received message larger than max (30 vs. 20)",

@@ -114,8 +114,8 @@ fn the_error_names_place_and_proof() {
     );
     assert_eq!(
         error.to_string(),
-        "segment 0 is damaged at offset 712: no valid record, but a later one proves that all below \
-         1168 had been synced"
+        "segment 0 is damaged at offset 712: no valid record, but a later one proves that all \
+         below 1168 had been synced"
     );
 }
 
