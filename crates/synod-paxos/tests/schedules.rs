@@ -11,7 +11,7 @@ use std::time::Duration;
 use cluster::{Cluster, id};
 use synod_paxos::{Options, PersistId, ReplicaId};
 
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 800;
 const STEPS: u64 = 1_500;
 
 /// SplitMix64: the schedule is a function of the seed.

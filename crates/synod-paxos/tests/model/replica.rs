@@ -67,7 +67,7 @@ struct Node {
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct Envelope {
+pub(crate) struct Envelope {
     from: usize,
     to: usize,
     message: Message,
