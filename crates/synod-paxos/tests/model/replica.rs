@@ -381,15 +381,15 @@ fn check(default: Bounds) {
 
 #[test]
 fn two_candidates() {
-    check(Bounds { candidacies: 2, commands: 0, crashes: 0, states: 400_000, led: false });
+    check(Bounds { candidacies: 2, commands: 0, crashes: 0, states: 120_000, led: false });
 }
 
 #[test]
 fn one_candidate_and_a_crash() {
-    check(Bounds { candidacies: 1, commands: 1, crashes: 1, states: 400_000, led: false });
+    check(Bounds { candidacies: 1, commands: 1, crashes: 1, states: 120_000, led: false });
 }
 
 #[test]
 fn a_second_leader_while_the_first_proposes() {
-    check(Bounds { candidacies: 1, commands: 1, crashes: 0, states: 400_000, led: true });
+    check(Bounds { candidacies: 1, commands: 1, crashes: 0, states: 120_000, led: true });
 }
