@@ -1,7 +1,7 @@
 //! How messages, records and outputs read in a line: for scripts, traces and people.
 //!
-//! Ballots read `2.1` (round and replica), watermarks `chosen=5`, a batch `[a,b]` by the payloads of
-//! its commands. It is a view for the eye, not a format: nothing parses it.
+//! Ballots read `2.1` (round and replica), watermarks `chosen=5`, a batch `[a,b]` by the payloads
+//! of its commands. It is a view for the eye, not a format: nothing parses it.
 
 use std::fmt;
 
