@@ -37,10 +37,12 @@ mod queue;
 mod random;
 mod report;
 mod run;
+mod search;
 mod trace;
 mod world;
 
 pub use disk::{SimDisk, SimFile};
 pub use faults::{Fault, FaultSet, UnknownFault};
 pub use report::{Options, Report, Violation, command};
-pub use run::run;
+pub use run::{run, run_links};
+pub use search::{shrink, sweep};

@@ -11,6 +11,7 @@ use synod_paxos::{HaltReason, Incarnation};
 use crate::disk::SimDisk;
 use crate::faults::Fault;
 use crate::member::Trap;
+use crate::plan::SYNC_MEAN_CALM;
 use crate::queue::{MILLISECOND, Micros, SECOND};
 use crate::world::{Happening, World};
 
@@ -18,6 +19,7 @@ impl World {
     /// The faults begin.
     pub(crate) fn unleash(&mut self) {
         self.network.set_weather(self.plan.weather.clone());
+        self.sync_mean = self.plan.sync_mean;
         for fault in self.plan.faults.iter() {
             let span = self.chance.below(self.plan.fault_every * 2);
             self.plan_in(span, Happening::Strike(fault));
@@ -100,7 +102,7 @@ impl World {
         self.healed = true;
         self.note_fault("everything is healed".to_owned());
         self.network.heal();
-        self.plan.sync_mean = self.plan.sync_mean.min(5 * MILLISECOND);
+        self.sync_mean = SYNC_MEAN_CALM;
         for member in 0..self.members.len() {
             let it = &mut self.members[member];
             it.trap = None;

@@ -95,6 +95,8 @@ impl Network {
         self.mend();
         for link in &mut self.links {
             link.clogged_until = 0;
+            // What is late stays late, but holds up nothing that is sent from now on.
+            link.last_arrival = 0;
         }
         self.weather = Weather::CALM;
     }
@@ -120,8 +122,8 @@ impl Network {
             let mut arrival = arrival.max(link.clogged_until);
             if !reorder {
                 arrival = arrival.max(link.last_arrival);
+                link.last_arrival = arrival;
             }
-            link.last_arrival = link.last_arrival.max(arrival);
             arrival
         };
         let first = settle(first);

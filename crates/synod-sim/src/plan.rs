@@ -13,6 +13,9 @@ use crate::network::Weather;
 use crate::queue::{MILLISECOND, Micros, SECOND};
 use crate::random::Random;
 
+/// The mean time of a sync while nothing is wrong.
+pub(crate) const SYNC_MEAN_CALM: Micros = 300;
+
 /// The shape of one world.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -26,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) core: CoreOptions,
     /// The network while faults happen.
     pub(crate) weather: Weather,
-    /// The mean time of a sync.
+    /// The mean time of a sync while faults happen.
     pub(crate) sync_mean: Micros,
     /// Bytes of a segment of the log.
     pub(crate) segment_bytes: u64,
@@ -58,8 +61,9 @@ impl Plan {
         let fault_every = *random.pick(&[SECOND / 2, SECOND, 2 * SECOND, 5 * SECOND]);
         let core = draw_core(&mut random);
         let weather = draw_weather(&mut random, faults, &core);
-        let slow = random.between(2, 120) * MILLISECOND;
-        let sync_mean = if faults.contains(Fault::SlowDisk) { slow } else { 300 };
+        let election = u64::try_from(core.election_timeout.as_micros()).expect("a few seconds");
+        let slow = random.between(2 * MILLISECOND, election / 4);
+        let sync_mean = if faults.contains(Fault::SlowDisk) { slow } else { SYNC_MEAN_CALM };
         let rates: [u64; 5] = std::array::from_fn(|_| random.between(800, 1200));
         let clock_rates = rates.map(|rate| if faults.contains(Fault::Clock) { rate } else { 1000 });
         let clients = random.between(3, 8);
@@ -113,7 +117,8 @@ fn draw_core(random: &mut Random) -> CoreOptions {
         cache_bytes_max: *random.pick(&[0, 1 << 10, 16 << 10, 1 << 20]),
         window_slots_max: *random.pick(&[32, 256, 16_384]),
         trim_slots_min: *random.pick(&[1, 10, 100]),
-        ..CoreOptions::default()
+        #[cfg(feature = "mutants")]
+        mutant: None,
     }
 }
 

@@ -12,6 +12,8 @@ use std::sync::Once;
 use std::time::Duration;
 
 use crate::client::Client;
+use crate::faults::FaultSet;
+use crate::nemesis::pairs;
 use crate::queue::{MILLISECOND, Micros, SECOND};
 use crate::report::{Options, Report, Violation, command};
 use crate::world::{Happening, World};
@@ -24,6 +26,56 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Violation> {
     let mut world = World::new(seed, options);
     let result = guarded(seed, options, || live(&mut world, micros(options.duration)));
     conclude(world, options, result)
+}
+
+/// Runs three members without faults, then leaves only some of their six directed links open:
+/// those whose bit in `open` is set, in the order 1→2, 1→3, 2→1, 2→3, 3→1, 3→2.
+///
+/// # Errors
+/// If a member is connected with a majority in both directions, and yet no write succeeds within
+/// four election timeouts and a little.
+pub fn run_links(seed: u64, open: u8) -> Result<Report, Violation> {
+    let options = Options { members: Some(3), without: FaultSet::ALL, ..Options::default() };
+    let mut world = World::new(seed, &options);
+    let result = guarded(seed, &options, || live_with_links(&mut world, open));
+    conclude(world, &options, result)
+}
+
+fn live_with_links(world: &mut World, open: u8) -> Result<(), String> {
+    world.begin();
+    world.run_until(CALM_UNTIL)?;
+    let mut is_open = [[true; 3]; 3];
+    for (bit, (from, to)) in pairs(3).enumerate() {
+        is_open[from][to] = open >> bit & 1 == 1;
+        world.network.set_cut(from, to, !is_open[from][to]);
+    }
+    let both_ways = |a: usize, b: usize| a != b && is_open[a][b] && is_open[b][a];
+    let centres: Vec<usize> = (0..3).filter(|a| (0..3).any(|b| both_ways(*a, b))).collect();
+    // From here on, only those ask who have a majority.
+    world.healed = true;
+    if centres.is_empty() {
+        return world.run_for(5 * SECOND);
+    }
+    let patience = micros(world.plan.core.election_timeout) * 4 + SECOND;
+    let deadline = world.now() + patience;
+    world.plan.deadline = 100 * MILLISECOND;
+    let first = world.clients.len();
+    for centre in centres {
+        let client = world.clients.len();
+        world.clients.push(Client::new(centre, true));
+        // What was under way before the cut proves nothing: the probes begin a moment after it.
+        world.plan_in(100 * MILLISECOND, Happening::Wake { client });
+    }
+    while world.clients[first..].iter().all(|client| client.answered == 0) {
+        if world.now() >= deadline {
+            return Err(format!(
+                "with links {open:06b} a member hears a majority and is heard by it, and no write \
+                 succeeds within {patience} us"
+            ));
+        }
+        world.run_for(10 * MILLISECOND)?;
+    }
+    Ok(())
 }
 
 /// Turns a panic, which is what a failed assertion of the core is, into an error. In a build where
@@ -93,7 +145,8 @@ impl World {
                     .map(|client| client.member + 1)
                     .collect();
                 return Err(format!(
-                    "no progress: {} s after everything was healed, no write succeeded via {stuck:?}",
+                    "no progress: {} s after everything was healed, no write succeeded via \
+                     {stuck:?}",
                     PATIENCE / SECOND
                 ));
             }
@@ -202,4 +255,4 @@ const CALM_UNTIL: Micros = 3 * SECOND / 2;
 const PATIENCE: Micros = 30 * SECOND;
 
 /// Fewer answered writes prove nothing.
-const WRITES_MIN: u64 = 3;
+const WRITES_MIN: u64 = 5;

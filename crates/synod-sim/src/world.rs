@@ -15,7 +15,7 @@ use crate::faults::Fault;
 use crate::history::History;
 use crate::member::{Asker, Group, Job, Member, Outcome, Refusal, Start, Trap};
 use crate::network::{Fate, Network};
-use crate::plan::Plan;
+use crate::plan::{Plan, SYNC_MEAN_CALM};
 use crate::queue::{MILLISECOND, Micros, Queue, SECOND};
 use crate::random::Random;
 use crate::report::{Options, Report};
@@ -76,14 +76,17 @@ pub(crate) struct World {
     pub(crate) report: Report,
     /// Chance of faults.
     pub(crate) chance: Random,
-    /// Chance of disks, lives and clients.
+    /// Chance of members: how long syncs take, who they are.
     machines: Random,
+    /// Chance of clients.
     requests: Random,
+    /// The mean time of a sync at present.
+    pub(crate) sync_mean: Micros,
     /// No faults happen any more.
     pub(crate) healed: bool,
     /// Clients ask nothing any more.
     pub(crate) quiet: bool,
-    /// Links that are cut count as a partition, whose members keep the network's word.
+    /// Where all chance comes from.
     pub(crate) seed: u64,
     core: CoreOptions,
 }
@@ -117,6 +120,7 @@ impl World {
             chance: Random::new(seed, "faults"),
             machines,
             requests: Random::new(seed, "requests"),
+            sync_mean: SYNC_MEAN_CALM,
             healed: false,
             quiet: false,
             seed,
@@ -394,7 +398,7 @@ impl World {
         match process.begin_group() {
             Err(error) => self.log_failed(member, &error),
             Ok(needs_sync) => {
-                let mean = self.plan.sync_mean * self.members[member].disk_slowness;
+                let mean = self.sync_mean * self.members[member].disk_slowness;
                 let span = self.machines.span(mean);
                 let span = if needs_sync { span } else { 10 };
                 self.plan_in(span, Happening::Synced { member, life });
