@@ -36,7 +36,7 @@ pub enum Fault {
     Wipe,
     /// The leader is asked to hand over.
     Transfer,
-    /// A member is told that another is gone, which may be false.
+    /// Members are told that another is gone, which may be false, or true of its links only.
     Unreachable,
 }
 

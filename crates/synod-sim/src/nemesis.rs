@@ -56,6 +56,7 @@ impl World {
                 self.note_fault(format!("{} is asked to hand over to {to:?}", member + 1));
                 self.plan_in(0, Happening::Transfer { member, to });
             }
+            Fault::Unreachable if self.chance.per_mille(500) => self.shut_off_leader(),
             Fault::Unreachable => {
                 let (member, peer) = (self.any_member(), self.any_member());
                 if member != peer {
@@ -208,6 +209,19 @@ impl World {
         }
         self.report.partitions += 1;
         self.note_fault(format!("links are cut: {}", cut.join(" ")));
+        self.mend_later();
+    }
+
+    /// Nobody reaches the leader any more, and all others know at once: they elect another one
+    /// while it still believes that it leads.
+    fn shut_off_leader(&mut self) {
+        let leader = self.likely_leader();
+        self.note_fault(format!("{} is shut off, and the others know", leader + 1));
+        for member in (0..self.members.len()).filter(|member| *member != leader) {
+            self.network.set_cut(leader, member, true);
+            self.network.set_cut(member, leader, true);
+            self.plan_in(MILLISECOND, Happening::Unreachable { member, peer: leader });
+        }
         self.mend_later();
     }
 

@@ -83,7 +83,7 @@ impl Plan {
             deadline: random.between(200, 4000) * MILLISECOND,
             keys: random.between(2, 12),
             value_bytes_max: *random.pick(&[0, 20, 200, 1000]),
-            reads_percent: random.between(20, 60),
+            reads_percent: *random.pick(&[20, 40, 60, 80]),
         }
     }
 }
