@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use crate::flusher::FlushLimits;
 use crate::revision::Position;
 use crate::row::{Meta, Row};
 
@@ -59,15 +60,19 @@ impl Overlay {
         self.marks.push_back(Mark { meta, rows, bytes });
     }
 
-    /// Plans a batch: the first slots within these limits, at least one if there is one. Until
-    /// [`Overlay::forget_slots`] those slots stay as they are.
-    pub(crate) fn plan(&mut self, rows_max: usize, bytes_max: usize) -> Option<Plan> {
+    /// Plans a batch: the first slots within these limits, at least one if there is one that the
+    /// log holds. Until [`Overlay::forget_slots`] those slots stay as they are.
+    pub(crate) fn plan(&mut self, limits: &FlushLimits) -> Option<Plan> {
+        let &FlushLimits { rows_max, bytes_max, slot_below, .. } = limits;
         let mut plan: Option<Plan> = None;
         let mut bytes = 0;
         for mark in &self.marks {
             let Plan { slots, rows, .. } =
                 plan.unwrap_or(Plan { meta: mark.meta, slots: 0, rows: 0 });
             bytes += mark.bytes;
+            if mark.meta.applied_slot > slot_below {
+                break;
+            }
             if slots > 0 && (rows + mark.rows > rows_max || bytes > bytes_max) {
                 break;
             }
@@ -132,12 +137,13 @@ mod tests {
     fn a_slot_that_ends_during_a_flush_waits_for_the_next() {
         let mut overlay = Overlay::default();
         let at = |applied_slot| Meta { applied_slot, ..Meta::EMPTY };
+        let limits = FlushLimits { rows_max: 10, bytes_max: 10, ..FlushLimits::default() };
         overlay.finish_slot(at(2));
         overlay.finish_slot(at(3));
-        let plan = overlay.plan(10, 10).unwrap();
+        let plan = overlay.plan(&limits).unwrap();
         assert_eq!((plan.slots, plan.meta), (1, at(3)));
         overlay.finish_slot(at(4));
         overlay.forget_slots(plan.slots);
-        assert_eq!(overlay.plan(10, 10).map(|plan| plan.meta), Some(at(4)));
+        assert_eq!(overlay.plan(&limits).map(|plan| plan.meta), Some(at(4)));
     }
 }

@@ -1,9 +1,9 @@
 //! Own commands: those that this member took from its clients, until they are settled.
 //!
-//! A command is sent to the leader of one ballot, and may be proposed in that ballot only. So when
-//! the barrier of a higher ballot is applied and the command is not, it never will be under the old
-//! one (see [`Value::Barrier`]), and it may be sent to the new leader: it is applied at most once,
-//! though its client waits through the change of leader without noticing.
+//! A command is sent to the leader of one ballot, and may first be proposed in that ballot only. So
+//! when the barrier of a higher ballot is applied and the command is not, any batch that holds it
+//! is void (see [`Batch::ballot`](crate::Batch::ballot)), and it may be sent to the new leader: it
+//! is applied at most once, though its client waits through the change of leader without noticing.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -38,11 +38,11 @@ pub(crate) struct Learner {
 }
 
 impl Learner {
-    /// A learner whose state machine has applied everything below `applied`.
-    pub(crate) const fn new(prefix: Prefix, applied: Slot) -> Self {
+    /// A learner whose state machine has applied this prefix.
+    pub(crate) const fn new(applied: Prefix) -> Self {
         Self {
-            prefix,
-            floor: applied,
+            prefix: applied,
+            floor: applied.end,
             cached_bytes: 0,
             stable: Slot::FIRST,
             trimmed: Slot::FIRST,
@@ -56,9 +56,10 @@ impl Replica {
     pub(crate) fn choose_next(&mut self) {
         let slot = self.learner.prefix.end;
         let held = self.acceptor.held.get(&slot).expect("a chosen slot's value is held");
-        let value = held.value.clone();
+        self.learner.cached_bytes += held.value.bytes();
+        let void = self.learner.prefix.voids(&held.value) && !self.mutated(Mutant::RaiseTheDead);
+        let value = if void { Value::Noop } else { held.value.clone() };
         self.learner.prefix.extend(&value);
-        self.learner.cached_bytes += value.bytes();
         self.settle_own_commands(&value);
         let barrier = match value {
             Value::Barrier(ballot) => Some(ballot),
@@ -227,7 +228,7 @@ impl Replica {
             self.outputs.persist(Record::Met(peer));
         }
         self.outputs.persist(Record::Promised(self.acceptor.promised.ballot()));
-        let after = self.outputs.persist(Record::Chosen(self.learner.prefix));
+        let after = self.outputs.persist(Record::Chosen(self.learner.prefix.end));
         self.outputs.push(Output::TrimLog { below, after });
     }
 }

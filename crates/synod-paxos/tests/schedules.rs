@@ -183,7 +183,7 @@ fn mutants_are_caught() {
             let options = Options { mutant: Some(mutant), ..small() };
             std::panic::catch_unwind(|| run(*seed, options, &mut Tally::default())).is_err()
         };
-        match (0..1_500).find(fails) {
+        match (0..6_000).find(fails) {
             Some(seed) => println!("{mutant:?} is caught by seed {seed}"),
             None => missed.push(mutant),
         }

@@ -26,15 +26,18 @@ pub(crate) struct FlushHandle {
 struct Shared {
     orders: Mutex<Orders>,
     ordered: Condvar,
-    /// Signalled after each round.
+    /// Signalled after each round, and at the end.
     progressed: Condvar,
     /// Everything below this slot survives a crash without the log.
     stable_slot: AtomicU64,
+    /// Slots from this one on must wait: the log does not hold them durably yet.
+    allowed_below: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Orders {
     rounds_asked: u64,
+    rounds_done: u64,
     stop: bool,
     ended: bool,
 }
@@ -42,7 +45,8 @@ struct Orders {
 /// Rows wait at most so long.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// One batch.
-const LIMITS: FlushLimits = FlushLimits { rows_max: 8192, bytes_max: 8 << 20, reclaim_max: 4096 };
+const LIMITS: FlushLimits =
+    FlushLimits { rows_max: 8192, bytes_max: 8 << 20, reclaim_max: 4096, slot_below: 0 };
 
 /// Starts the thread. `stable_slot` is what the engine holds now.
 pub(crate) fn start<E: Engine>(
@@ -55,6 +59,7 @@ pub(crate) fn start<E: Engine>(
         ordered: Condvar::new(),
         progressed: Condvar::new(),
         stable_slot: AtomicU64::new(stable_slot),
+        allowed_below: AtomicU64::new(stable_slot),
     });
     let (done, rounds_done) = watch::channel(0);
     let handle = FlushHandle { shared: Arc::clone(&shared), rounds_done };
@@ -77,16 +82,19 @@ fn run<E: Engine>(
     loop {
         let (asked, stop) = wait(shared, round);
         loop {
-            let flushed = flusher.flush(LIMITS)?;
+            let slot_below = shared.allowed_below.load(Ordering::Acquire);
+            let flushed = flusher.flush(FlushLimits { slot_below, ..LIMITS })?;
             shared.stable_slot.store(flushed.applied_slot, Ordering::Release);
-            shared.progressed.notify_all();
             // A few rows that came meanwhile are not worth a sync of their own.
             let much = flushed.rows >= LIMITS.rows_max / 2 || flushed.reclaimed > 0;
-            if !(flushed.more && (much || stop)) {
+            let stuck = flushed.rows == 0 && flushed.reclaimed == 0;
+            if stuck || !(flushed.more && (much || stop)) {
                 break;
             }
         }
         round = asked;
+        shared.orders.lock().rounds_done = round;
+        shared.progressed.notify_all();
         // Nobody may be listening.
         done.send_replace(round);
         if stop {
@@ -120,14 +128,18 @@ impl FlushHandle {
         round
     }
 
-    /// Waits on this thread until some batch was written after `must_wait` was seen true, or the
-    /// flusher has ended.
-    pub(crate) fn wait_while(&self, must_wait: impl Fn() -> bool) {
-        self.ask();
+    /// The log holds everything below this slot durably, so the engine may.
+    pub(crate) fn allow_below(&self, slot: u64) {
+        self.shared.allowed_below.fetch_max(slot, Ordering::AcqRel);
+    }
+
+    /// Asks for a round and waits for it on this thread, or until the flusher has ended. One round,
+    /// not until memory is free: rows may wait for the log, and for that this thread must go on.
+    pub(crate) fn wait_for_round(&self) {
+        let round = self.ask();
         let mut orders = self.shared.orders.lock();
-        while must_wait() && !orders.ended {
-            // The notice may come between the question and the wait; then the next one serves.
-            self.shared.progressed.wait_for(&mut orders, Duration::from_millis(10));
+        while orders.rounds_done < round && !orders.ended {
+            self.shared.progressed.wait(&mut orders);
         }
     }
 
@@ -179,7 +191,7 @@ mod tests {
         let key = Key::new(Bytes::from_static(b"key")).unwrap();
         let put = Command::Put(Put::new(key, Bytes::from_static(b"value"))).encode();
         store.apply(1, 0, &put).unwrap();
-        store.slot_applied(1, 0);
+        store.slot_applied(1, 0, [0; 2]);
     }
 
     #[tokio::test]
@@ -188,6 +200,9 @@ mod tests {
         let (sink, _reasons) = FatalSink::new();
         let (flush, thread) = start(flusher, 1, sink).unwrap();
         put_once(&mut store);
+        assert!(flush.round().await);
+        assert_eq!(flush.stable_slot(), 1, "the log does not hold it yet");
+        flush.allow_below(2);
         assert!(flush.round().await);
         assert_eq!(flush.stable_slot(), 2);
         assert_eq!(store.overlay_bytes(), 0);
@@ -202,10 +217,11 @@ mod tests {
         let (sink, mut reasons) = FatalSink::new();
         let (flush, thread) = start(flusher, 1, sink).unwrap();
         put_once(&mut store);
+        flush.allow_below(2);
         assert!(!flush.round().await);
         assert!(matches!(reasons.recv().await, Some(FatalReason::Store(_))));
         assert_eq!(flush.stable_slot(), 1);
         thread.join().unwrap();
-        flush.wait_while(|| true);
+        flush.wait_for_round();
     }
 }

@@ -1,7 +1,7 @@
 //! The store as the replica's state machine.
 
 use synod_kv::{Reply, Store};
-use synod_paxos::{LogTime, Slot};
+use synod_paxos::{Ballot, LogTime, Prefix, ReplicaId, Slot};
 use synod_replica::{Entry, StateMachine};
 
 use crate::engine::RedbEngine;
@@ -51,26 +51,33 @@ impl StateMachine for KvMachine {
         })
     }
 
-    fn slot_applied(&mut self, slot: Slot, stamp: LogTime) {
+    fn slot_applied(&mut self, applied: Prefix) {
         if self.failed {
             return;
         }
-        self.store.slot_applied(slot.as_u64(), stamp.as_millis());
+        let Ballot { round, replica } = applied.barrier;
+        let (slot, barrier) = (applied.end.as_u64() - 1, [round, replica.as_u64()]);
+        self.store.slot_applied(slot, applied.time.as_millis(), barrier);
         if self.store.overlay_bytes() >= HURRY_BYTES {
             self.flush.ask();
         }
         // Memory is bounded: a disk that cannot keep up slows the member down.
         if self.store.must_wait() {
-            self.flush.wait_while(|| self.store.must_wait());
+            self.flush.wait_for_round();
         }
     }
 
-    fn applied_watermark(&self) -> Slot {
-        Slot::new(self.store.applied_slot())
+    fn log_durable(&mut self, below: Slot) {
+        self.flush.allow_below(below.as_u64());
     }
 
-    fn log_time(&self) -> LogTime {
-        LogTime::from_millis(self.store.time_ms())
+    fn applied(&self) -> Prefix {
+        let [round, replica] = self.store.barrier();
+        Prefix {
+            end: Slot::new(self.store.applied_slot()),
+            barrier: Ballot { round, replica: ReplicaId::new(replica) },
+            time: LogTime::from_millis(self.store.time_ms()),
+        }
     }
 
     fn stable_watermark(&self) -> Slot {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use synod_kv::{FlushLimits, Flusher, MemoryEngine, ReadError, Reader, Store};
-use synod_paxos::{LogTime, Slot};
+use synod_paxos::{Ballot, LogTime, Prefix, ReplicaId, Slot};
 use synod_replica::{Entry, StateMachine};
 
 use crate::operation::{Answer, Operation, Outcome, split_payload};
@@ -103,8 +103,11 @@ impl StateMachine for Machine {
         answer
     }
 
-    fn slot_applied(&mut self, slot: Slot, stamp: LogTime) {
-        self.store.slot_applied(slot.as_u64(), stamp.as_millis());
+    fn slot_applied(&mut self, applied: Prefix) {
+        let Ballot { round, replica } = applied.barrier;
+        let (number, stamp) = (applied.end.as_u64() - 1, applied.time);
+        self.store.slot_applied(number, stamp.as_millis(), [round, replica.as_u64()]);
+        let slot = Slot::new(number);
         let commands = std::mem::take(&mut self.commands);
         let digest = self.store.digest();
         self.slots.push(AppliedSlot { slot, commands, time: stamp, digest });
@@ -114,12 +117,13 @@ impl StateMachine for Machine {
         self.log_durable = self.log_durable.max(below);
     }
 
-    fn applied_watermark(&self) -> Slot {
-        Slot::new(self.store.applied_slot())
-    }
-
-    fn log_time(&self) -> LogTime {
-        LogTime::from_millis(self.store.time_ms())
+    fn applied(&self) -> Prefix {
+        let [round, replica] = self.store.barrier();
+        Prefix {
+            end: Slot::new(self.store.applied_slot()),
+            barrier: Ballot { round, replica: ReplicaId::new(replica) },
+            time: LogTime::from_millis(self.store.time_ms()),
+        }
     }
 
     fn stable_watermark(&self) -> Slot {

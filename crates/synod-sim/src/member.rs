@@ -237,7 +237,7 @@ impl Member {
     /// Starts the process from what disk and engine hold.
     pub(crate) fn start(&mut self, start: Start) -> Result<(), String> {
         let machine = Machine::open(self.engine.clone())?;
-        let applied = synod_replica::StateMachine::applied_watermark(&machine);
+        let applied = synod_replica::StateMachine::applied(&machine).end;
         let options = synod_wal::Options {
             segment_bytes: start.segment_bytes,
             record_bytes_max: usize::try_from(start.segment_bytes / 2)

@@ -25,7 +25,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let limits =
         (1..6usize, 1..2000usize, 0..4usize).prop_map(|(rows_max, bytes_max, reclaim_max)| {
-            FlushLimits { rows_max, bytes_max, reclaim_max }
+            FlushLimits { rows_max, bytes_max, reclaim_max, ..Default::default() }
         });
     let step = prop_oneof![
         6 => prop::collection::vec(commands::command(), 0..4).prop_map(Step::Slot),
@@ -60,7 +60,7 @@ impl Member {
             assert_eq!(reply, model.apply(command), "{command:?}");
             encoded.push(bytes);
         }
-        self.store.slot_applied(slot, slot * 10);
+        self.store.slot_applied(slot, slot * 10, [slot, slot + 1]);
         self.log.push(encoded);
     }
 
@@ -71,7 +71,8 @@ impl Member {
 
     /// Flushes and reclaims until nothing is left to do.
     fn settle(&mut self) {
-        let limits = FlushLimits { rows_max: 3, bytes_max: 500, reclaim_max: 2 };
+        let limits =
+            FlushLimits { rows_max: 3, bytes_max: 500, reclaim_max: 2, ..Default::default() };
         while self.flusher.flush(limits).unwrap().more {}
         assert_eq!(self.store.overlay_bytes(), 0);
     }
@@ -93,7 +94,7 @@ impl Member {
             for command in commands {
                 self.store.apply(slot, slot * 10, command).unwrap();
             }
-            self.store.slot_applied(slot, slot * 10);
+            self.store.slot_applied(slot, slot * 10, [slot, slot + 1]);
         }
     }
 }

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use synod_paxos::message::Learned;
 use synod_paxos::{
     Busy, CommandId, Event, Identity, Incarnation, Message, Options, Output, Peer, PersistId,
-    ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value, Withdrawal,
+    Prefix, ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value,
+    Withdrawal,
 };
 
 /// Rounds after which a cluster that does not come to rest is considered to run in circles.
@@ -284,7 +285,9 @@ impl Cluster {
         let seed = id.as_u64();
         let identity = Identity { me: member.peer, life: member.life, members, seed };
         let options = self.options.clone();
-        member.replica = Some(Replica::new(identity, options, recovered, member.stable, now));
+        let mut applied = Prefix::default();
+        member.applied.iter().for_each(|value| applied.extend(value));
+        member.replica = Some(Replica::new(identity, options, recovered, applied, now));
         self.step(id, |_, _| ());
     }
 

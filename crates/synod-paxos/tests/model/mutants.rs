@@ -30,16 +30,6 @@ fn accept_by_accepted() {
 }
 
 #[test]
-fn reply_before_durable() {
-    is_caught(Mutant::ReplyBeforeDurable, Bounds { crashes: 1, ..TWO_LEADERS });
-}
-
-#[test]
-fn reuse_ballot() {
-    is_caught(Mutant::ReuseBallot, Bounds { crashes: 1, ..TWO_LEADERS });
-}
-
-#[test]
 fn fill_holes_alone() {
     is_caught(Mutant::FillHolesAlone, TWO_LEADERS);
 }

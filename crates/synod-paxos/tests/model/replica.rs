@@ -19,8 +19,8 @@ use bytes::Bytes;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use synod_paxos::message::Heartbeat;
 use synod_paxos::{
-    Ballot, CommandId, Identity, Incarnation, Message, Options, Output, Peer, PersistId, Quorums,
-    Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value,
+    Ballot, CommandId, Identity, Incarnation, Message, Options, Output, Peer, PersistId, Prefix,
+    Quorums, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value,
 };
 
 use crate::set::{GrowingSet, Hashed};
@@ -108,7 +108,8 @@ impl World {
             recovered.replay(record.clone());
         }
         let identity = Identity { me: peer(member), life, members: members(), seed: 0 };
-        let replica = Replica::new(identity, self.options.clone(), recovered, Slot::FIRST, NOW);
+        let replica =
+            Replica::new(identity, self.options.clone(), recovered, Prefix::default(), NOW);
         let (volatile, held) = (VecDeque::new(), Vec::new());
         let mut node = Node { replica, disk, volatile, held, life };
         // All have heard of each other, so that no state differs by who has.
