@@ -168,7 +168,8 @@ fn random_schedules_agree() {
 }
 
 /// The wrong variants of the protocol, to prove that these schedules can fail. A member that lost
-/// its disk never comes back here, so that one is left to the simulator.
+/// its disk never comes back here, and hardly ever is a read asked of a leader that is over: these
+/// two are left to the simulator.
 #[cfg(feature = "mutants")]
 #[test]
 fn mutants_are_caught() {
@@ -178,7 +179,8 @@ fn mutants_are_caught() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let mut missed = Vec::new();
-    for mutant in Mutant::ALL.into_iter().filter(|mutant| *mutant != Mutant::WipedVotes) {
+    let elsewhere = [Mutant::WipedVotes, Mutant::ReadUnconfirmed];
+    for mutant in Mutant::ALL.into_iter().filter(|mutant| !elsewhere.contains(mutant)) {
         let fails = |seed: &u64| {
             let options = Options { mutant: Some(mutant), ..small() };
             std::panic::catch_unwind(|| run(*seed, options, &mut Tally::default())).is_err()

@@ -255,4 +255,4 @@ const CALM_UNTIL: Micros = 3 * SECOND / 2;
 const PATIENCE: Micros = 30 * SECOND;
 
 /// Fewer answered writes prove nothing.
-const WRITES_MIN: u64 = 5;
+const WRITES_MIN: u64 = 1;

@@ -13,7 +13,7 @@ fn every_mutant_is_caught() {
     let mut survivors = Vec::new();
     for mutant in synod_paxos::Mutant::ALL {
         let options = Options {
-            duration: Duration::from_secs(20),
+            duration: Duration::from_secs(60),
             mutant: Some(mutant),
             ..Options::default()
         };

@@ -4,7 +4,6 @@
 //! and the options, so a failure prints the command that repeats it.
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use synod_sim::{FaultSet, Options, Violation};
+use synod_sim::{FaultSet, Options};
 
 /// `synod sim`
 #[derive(Args, Debug)]
@@ -61,60 +60,38 @@ pub(crate) fn run(args: SimArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What all threads of a sweep share.
-struct Sweep {
-    next: AtomicU64,
-    end: u64,
-    /// Of the lowest seed that failed.
-    violation: Mutex<Option<Violation>>,
-    bar: ProgressBar,
-}
-
 fn sweep(seeds: Range<u64>, threads: usize, options: &Options) -> anyhow::Result<()> {
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec}, {eta} left");
-    let bar = ProgressBar::new(seeds.end - seeds.start).with_message("simulating");
-    let sweep = Sweep {
-        next: AtomicU64::new(seeds.start),
-        end: seeds.end,
-        violation: Mutex::new(None),
-        bar: bar.with_style(style.expect("the form of the bar is right")),
-    };
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| sweep.work(options));
-        }
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec}, {eta} left")?;
+    let count = seeds.end - seeds.start;
+    let bar = ProgressBar::new(count).with_message("simulating").with_style(style);
+    let (writes, leaders, crashes) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let result = synod_sim::sweep(seeds.clone(), threads, options, |report| {
+        writes.fetch_add(report.acknowledged, Ordering::Relaxed);
+        leaders.fetch_add(report.leader_changes, Ordering::Relaxed);
+        crashes.fetch_add(report.crashes, Ordering::Relaxed);
+        bar.inc(1);
     });
-    sweep.bar.finish_and_clear();
-    let violation = sweep.violation.into_inner().expect("no thread panics while it holds this");
-    match violation {
-        Some(violation) => Err(violation.into()),
-        None => {
-            println!("seeds {} to {}: no violation", seeds.start, seeds.end - 1);
-            Ok(())
-        }
+    bar.finish_and_clear();
+    if let Err(violation) = result {
+        eprintln!("seed {}: {}\nlooking for a smaller run", violation.seed, violation.message);
+        return Err(synod_sim::shrink(violation, options).into());
     }
+    let (writes, leaders, crashes) =
+        (writes.into_inner(), leaders.into_inner(), crashes.into_inner());
+    println!(
+        "{count} seeds from {} on: no violation; {writes} writes answered, {leaders} leaders, \
+         {crashes} crashes",
+        seeds.start
+    );
+    // Checkers that saw nothing happen prove nothing. Single seeds may be unlucky, many may not.
+    if count >= MANY && (writes < count * 20 || leaders < count || crashes < count) {
+        bail!("too little happened in {count} seeds to prove anything");
+    }
+    Ok(())
 }
 
-impl Sweep {
-    fn work(&self, options: &Options) {
-        loop {
-            let seed = self.next.fetch_add(1, Ordering::Relaxed);
-            if seed >= self.end {
-                return;
-            }
-            if let Err(violation) = synod_sim::run(seed, options) {
-                // The others finish the seeds they have begun, which are lower ones, and stop.
-                self.next.store(self.end, Ordering::Relaxed);
-                let mut lowest =
-                    self.violation.lock().expect("no thread panics while it holds this");
-                if lowest.as_ref().is_none_or(|lowest| violation.seed < lowest.seed) {
-                    *lowest = Some(violation);
-                }
-            }
-            self.bar.inc(1);
-        }
-    }
-}
+/// So many seeds are not all unlucky.
+const MANY: u64 = 100;
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
     let range = text
