@@ -45,6 +45,7 @@ struct Lease {
 
 /// The keys of a lease. Boxed, as they would else make every lease larger.
 #[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "a set beside a pointer would widen every lease")]
 enum Keys {
     #[default]
     None,
