@@ -213,6 +213,8 @@ async fn garbage(port: u16) -> anyhow::Result<String> {
 
 /// A process with another token calls two of the members: they refuse it, and it says why.
 async fn foreign_peer(cluster: &Cluster) -> anyhow::Result<String> {
+    // Ours, and etcd's.
+    const WORDS: [&str; 2] = ["belongs to cluster", "cluster ID mismatch"];
     let [client, peer] = two_ports()?;
     let peers: Vec<String> = cluster.members()[1..]
         .iter()
@@ -226,9 +228,8 @@ async fn foreign_peer(cluster: &Cluster) -> anyhow::Result<String> {
     let deadline = Instant::now() + WAIT_MAX;
     while Instant::now() < deadline {
         let said = process.said()?;
-        if let Some(line) = said.lines().find(|line| line.to_lowercase().contains("cluster id"))
-            && !line.to_lowercase().contains("ready to serve")
-        {
+        let tells = |line: &&str| WORDS.iter().any(|words| line.contains(words));
+        if let Some(line) = said.lines().find(tells) {
             return Ok(line.to_owned());
         }
         if !process.is_running()? {
@@ -251,8 +252,7 @@ async fn foreign_folder(cluster: &mut Cluster) -> anyhow::Result<String> {
     arguments.push(format!("--data-dir={}", copy.display()).into());
     let own = format!("--data-dir={}", cluster.members()[1].folder.display());
     arguments.retain(|argument| *argument != OsString::from(&own));
-    let outcome =
-        refuses_to_start(cluster, "copy", &arguments, &["m1", "another member", "belongs"]);
+    let outcome = refuses_to_start(cluster, "copy", &arguments, &["belongs to member"]);
     cluster.start_member(1)?;
     cluster.wait_ready(1).await?;
     outcome
@@ -303,7 +303,7 @@ fn folder_in_use(cluster: &Cluster) -> anyhow::Result<String> {
     let [client, peer] = two_ports()?;
     let folder = cluster.members()[0].folder.clone();
     let arguments = alone(cluster, &folder, client, peer);
-    refuses_to_start(cluster, "in-use", &arguments, &["in use", "locked", "another process"])
+    refuses_to_start(cluster, "in-use", &arguments, &["in use by another process"])
 }
 
 enum Port {

@@ -7,11 +7,11 @@
 //! * *real time*: what was sent after another call's answer has no lower revision than that, and a
 //!   write has a higher one;
 //! * *reads*: a read at revision r sees the newest write of its key at or below r;
-//! * *durability*: at the end every acknowledged write is at its revision, on each member, and every
-//!   member has the same.
+//! * *durability*: at the end every acknowledged write is at its revision, on each member, and
+//!   every member has the same.
 //!
-//! A write whose outcome is unknown may be there or not; if anybody saw it, it has its revision from
-//! then on.
+//! A write whose outcome is unknown may be there or not; if anybody saw it, it has its revision
+//! from then on.
 
 use std::collections::BTreeMap;
 

@@ -35,6 +35,24 @@ pub const OPAQUE: &[(&str, &str)] = &[
     ("\"attempt\":", "how often the client tried again is timing"),
 ];
 
+/// What is not asked, because etcd 3.4 is known to be wrong about it, and why.
+pub const LEFT_OUT: &[(&str, &str)] = &[
+    (
+        "txn: put, then get at a future or compacted revision",
+        "etcd 3.4 refuses it and yet keeps the put (fixed in later releases); here a transaction \
+         happens as a whole or not at all",
+    ),
+    (
+        "txn: delete from a key on (range_end \\0) beside a put of one of these keys",
+        "etcd does not see that they overlap and accepts it; here it is a duplicate key",
+    ),
+    (
+        "txn: which of several faults is named",
+        "etcd looks for malformed operations first, everywhere; here each level is judged whole",
+    ),
+    ("txn: lease(KEY) = N", "etcdctl 3.4 panics before it sends anything"),
+];
+
 /// Columns of `endpoint status` that are not compared, from 0, and why.
 const STATUS_COLUMNS: &[(usize, &str)] = &[
     (2, "version: Synod tells the etcd version whose API it has"),

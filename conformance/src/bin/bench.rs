@@ -28,7 +28,8 @@ struct Arguments {
     /// The numbers of clients.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 64])]
     clients: Vec<u32>,
-    /// Write the tables to a file of this folder, named by date and time; without it only print them.
+    /// Write the tables to a file of this folder, named by date and time; without it only print
+    /// them.
     #[arg(long)]
     out: Option<PathBuf>,
 }

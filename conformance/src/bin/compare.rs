@@ -38,6 +38,9 @@ async fn main() -> anyhow::Result<ExitCode> {
         for (field, reason) in normal::OPAQUE {
             println!("{field:<22} {reason}");
         }
+        for (what, reason) in normal::LEFT_OUT {
+            println!("not asked: {what}: {reason}");
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let mut etcd = side(&Program::etcd(&arguments.etcd), &arguments).await?;

@@ -61,11 +61,13 @@ errors! {
     WatchCanceled => Cancelled, "watch canceled";
     MemberExists => FailedPrecondition, "member ID already exist";
     PeerUrlExists => FailedPrecondition, "Peer URLs already exists";
-    MemberNotEnoughStarted => FailedPrecondition, "re-configuration failed due to not enough started members";
+    MemberNotEnoughStarted => FailedPrecondition, "re-configuration failed due to not enough \
+        started members";
     MemberBadUrls => InvalidArgument, "given member URLs are invalid";
     MemberNotFound => NotFound, "member not found";
     MemberNotLearner => FailedPrecondition, "can only promote a learner member";
-    LearnerNotReady => FailedPrecondition, "can only promote a learner member which is in sync with leader";
+    LearnerNotReady => FailedPrecondition, "can only promote a learner member which is in sync \
+        with leader";
     TooManyLearners => FailedPrecondition, "too many learner members in cluster";
     ClusterIdMismatch => FailedPrecondition, "cluster ID mismatch";
     RequestTooLarge => InvalidArgument, "request is too large";
@@ -95,7 +97,8 @@ errors! {
     Timeout => Unavailable, "request timed out";
     TimeoutLeaderFail => Unavailable, "request timed out, possibly due to previous leader failure";
     TimeoutConnectionLost => Unavailable, "request timed out, possibly due to connection lost";
-    TimeoutWaitApplied => Unavailable, "request timed out, waiting for the applied index took too long";
+    TimeoutWaitApplied => Unavailable, "request timed out, waiting for the applied index took \
+        too long";
     Unhealthy => Unavailable, "unhealthy cluster";
     Corrupt => DataLoss, "corrupt cluster";
     NotSupportedForLearner => FailedPrecondition, "rpc not supported for learner";

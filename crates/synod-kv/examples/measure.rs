@@ -71,7 +71,7 @@ fn measure_store(keys: u64) {
     let mut apply = |store: &mut Store<MemoryEngine>, command: &Bytes| {
         slot += 1;
         black_box(store.apply(slot, slot, command).expect("memory does not fail"));
-        store.slot_applied(slot, slot);
+        store.slot_applied(slot, slot, [0; 2]);
     };
     let count = usize::try_from(keys).expect("keys fit in memory");
     for chunk in 0..10 {

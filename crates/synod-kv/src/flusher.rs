@@ -27,6 +27,8 @@ pub struct FlushLimits {
     pub bytes_max: usize,
     /// Dead rows to reclaim.
     pub reclaim_max: usize,
+    /// Slots from this one on stay out, because the log does not hold them durably yet.
+    pub slot_below: u64,
 }
 
 /// What a flush did.
@@ -50,7 +52,7 @@ const RECLAIM_CHUNK: usize = 64;
 
 impl Default for FlushLimits {
     fn default() -> Self {
-        Self { rows_max: 4096, bytes_max: 4 << 20, reclaim_max: 1024 }
+        Self { rows_max: 4096, bytes_max: 4 << 20, reclaim_max: 1024, slot_below: u64::MAX }
     }
 }
 
@@ -67,7 +69,7 @@ impl<E: Engine> Flusher<E> {
         let mut batch = WriteBatch::default();
         self.reclaim(limits.reclaim_max, &mut batch);
         let reclaimed = batch.deletes.len();
-        let plan = self.shared.state.write().overlay.plan(limits.rows_max, limits.bytes_max);
+        let plan = self.shared.state.write().overlay.plan(&limits);
         if let Some(plan) = &plan {
             self.encode(plan, &mut batch);
         }

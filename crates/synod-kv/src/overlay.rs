@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use crate::flusher::FlushLimits;
 use crate::leases::LeaseChange;
 use crate::revision::Position;
 use crate::row::{Meta, Row};
@@ -76,9 +77,10 @@ impl Overlay {
         self.marks.push_back(Mark { meta, rows, leases, bytes });
     }
 
-    /// Plans a batch: the first slots within these limits, at least one if there is one. Until
-    /// [`Overlay::forget_slots`] those slots stay as they are.
-    pub(crate) fn plan(&mut self, rows_max: usize, bytes_max: usize) -> Option<Plan> {
+    /// Plans a batch: the first slots within these limits, at least one if there is one that the
+    /// log holds. Until [`Overlay::forget_slots`] those slots stay as they are.
+    pub(crate) fn plan(&mut self, limits: &FlushLimits) -> Option<Plan> {
+        let &FlushLimits { rows_max, bytes_max, slot_below, .. } = limits;
         let mut plan: Option<Plan> = None;
         let mut bytes = 0;
         for mark in &self.marks {
@@ -90,6 +92,9 @@ impl Overlay {
                 leases: former.leases + mark.leases,
             };
             bytes += mark.bytes;
+            if mark.meta.applied_slot > slot_below {
+                break;
+            }
             if former.slots > 0 && (next.rows + next.leases > rows_max || bytes > bytes_max) {
                 break;
             }
@@ -162,12 +167,13 @@ mod tests {
     fn a_slot_that_ends_during_a_flush_waits_for_the_next() {
         let mut overlay = Overlay::default();
         let at = |applied_slot| Meta { applied_slot, ..Meta::EMPTY };
+        let limits = FlushLimits { rows_max: 10, bytes_max: 10, ..FlushLimits::default() };
         overlay.finish_slot(at(2));
         overlay.finish_slot(at(3));
-        let plan = overlay.plan(10, 10).unwrap();
+        let plan = overlay.plan(&limits).unwrap();
         assert_eq!((plan.slots, plan.meta), (1, at(3)));
         overlay.finish_slot(at(4));
         overlay.forget_slots(plan.slots);
-        assert_eq!(overlay.plan(10, 10).map(|plan| plan.meta), Some(at(4)));
+        assert_eq!(overlay.plan(&limits).map(|plan| plan.meta), Some(at(4)));
     }
 }

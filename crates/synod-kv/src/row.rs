@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! key   'l' id:u64 big-endian                 value  version:u8=1 ttl:i64 deadline:u64
-//! key   'm'                                  value  version:u8=1 revision compact time slot digest, u64 each
+//! key   'm'                                  value  version:u8=1 revision compact time barrier:2
+//!                                                   slot digest, u64 each
 //! key   'r' revision:u64 sub:u32 big-endian  value  version:u8=1 kind:u8 [create version lease] key:bytes value
 //! ```
 //!
@@ -36,6 +37,8 @@ pub(crate) struct Meta {
     pub(crate) revision: Revision,
     pub(crate) compact: Revision,
     pub(crate) time_ms: u64,
+    /// What the log wants to be remembered with the state; opaque here.
+    pub(crate) barrier: [u64; 2],
     /// Exclusive: the next slot to apply.
     pub(crate) applied_slot: u64,
     pub(crate) digest: Digest,
@@ -65,16 +68,19 @@ impl Meta {
         revision: Revision::FIRST,
         compact: Revision::NEVER,
         time_ms: 0,
+        barrier: [0; 2],
         applied_slot: 1,
         digest: Digest::new(0),
     };
 
     pub(crate) fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(41);
+        let mut out = BytesMut::with_capacity(57);
         out.put_u8(FORMAT);
         out.put_i64_le(self.revision.as_i64());
         out.put_i64_le(self.compact.as_i64());
         out.put_u64_le(self.time_ms);
+        out.put_u64_le(self.barrier[0]);
+        out.put_u64_le(self.barrier[1]);
         out.put_u64_le(self.applied_slot);
         out.put_u64_le(self.digest.as_u64());
         out.freeze()
@@ -86,6 +92,10 @@ impl Meta {
             revision: Revision::new(input.i64()?),
             compact: Revision::new(input.i64()?),
             time_ms: input.array().map(u64::from_le_bytes)?,
+            barrier: [
+                input.array().map(u64::from_le_bytes)?,
+                input.array().map(u64::from_le_bytes)?,
+            ],
             applied_slot: input.array().map(u64::from_le_bytes)?,
             digest: Digest::new(input.array().map(u64::from_le_bytes)?),
         };

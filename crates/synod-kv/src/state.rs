@@ -177,11 +177,12 @@ impl State {
     }
 
     /// Ends a slot: what it changed may be flushed.
-    pub(crate) fn finish_slot(&mut self, slot: u64, time_ms: u64) {
+    pub(crate) fn finish_slot(&mut self, slot: u64, time_ms: u64, barrier: [u64; 2]) {
         assert_eq!(slot, self.meta.applied_slot, "slots apply in order");
         assert_eq!(self.changes, 0, "a slot ends after its commands");
         self.meta.applied_slot += 1;
         self.meta.time_ms = self.meta.time_ms.max(time_ms);
+        self.meta.barrier = barrier;
         self.meta.digest.pair(slot, self.meta.time_ms);
         self.overlay.finish_slot(self.meta);
     }

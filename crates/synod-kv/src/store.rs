@@ -92,12 +92,19 @@ impl<E: Engine> Store<E> {
         Ok(Reply { revision: state.meta.revision, result })
     }
 
-    /// Ends a slot: all its commands are applied.
+    /// Ends a slot: all its commands are applied. `barrier` is what the log wants to be remembered
+    /// with the state, see [`Store::barrier`]; its meaning is the log's.
     ///
     /// # Panics
     /// If it is not the turn of `slot`.
-    pub fn slot_applied(&mut self, slot: u64, time_ms: u64) {
-        self.shared.state.write().finish_slot(slot, time_ms);
+    pub fn slot_applied(&mut self, slot: u64, time_ms: u64, barrier: [u64; 2]) {
+        self.shared.state.write().finish_slot(slot, time_ms, barrier);
+    }
+
+    /// What [`Store::slot_applied`] was told last; zeros before.
+    #[must_use]
+    pub fn barrier(&self) -> [u64; 2] {
+        self.shared.state.read().meta.barrier
     }
 
     /// The next slot to apply: every slot below it is applied.

@@ -111,7 +111,7 @@ impl Replica {
     pub(crate) fn record_prefix(&mut self) {
         if self.acceptor.recorded < self.learner.prefix.end {
             self.acceptor.recorded = self.learner.prefix.end;
-            self.outputs.persist(Record::Chosen(self.learner.prefix));
+            self.outputs.persist(Record::Chosen(self.learner.prefix.end));
         }
     }
 
@@ -136,7 +136,7 @@ impl Replica {
     }
 
     fn admit_accept(&mut self, ballot: Ballot, slot: Slot) -> Admission {
-        if self.mutated(Mutant::AcceptByAccepted) {
+        if self.mutated(Mutant::AcceptByAccepted) && ballot < self.acceptor.promised.ballot() {
             let accepted = self.acceptor.held.get(&slot).map_or(Ballot::ZERO, |held| held.ballot);
             if ballot >= accepted {
                 return Admission::Held;

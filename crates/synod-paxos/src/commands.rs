@@ -1,9 +1,9 @@
 //! Own commands: those that this member took from its clients, until they are settled.
 //!
-//! A command is sent to the leader of one ballot, and may be proposed in that ballot only. So when
-//! the barrier of a higher ballot is applied and the command is not, it never will be under the old
-//! one (see [`Value::Barrier`]), and it may be sent to the new leader: it is applied at most once,
-//! though its client waits through the change of leader without noticing.
+//! A command is sent to the leader of one ballot, and may first be proposed in that ballot only. So
+//! when the barrier of a higher ballot is applied and the command is not, any batch that holds it
+//! is void (see [`Batch::ballot`](crate::Batch::ballot)), and it may be sent to the new leader: it
+//! is applied at most once, though its client waits through the change of leader without noticing.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -113,29 +113,40 @@ impl Replica {
         if self.own.stream.ballot != ballot {
             self.own.stream = Stream { ballot, ..Stream::default() };
         }
-        while !self.own.unsent.is_empty() {
-            let (sequence, now) = (self.own.stream.next, self.now);
-            let (me, life) = (self.me(), self.identity.life);
-            let (count_max, bytes_max) =
-                (self.options.batch_commands_max, self.options.batch_bytes_max);
+        let own = &mut self.own;
+        if own.stream.unsettled.is_empty() {
+            own.stream.progress = self.now;
+        }
+        let first = own.stream.unsettled.len();
+        for number in own.unsent.drain(..) {
+            let waiting = own.waiting.get_mut(&number).expect("an unsent command waits");
+            waiting.sent = Some(ballot);
+            own.stream.unsettled.push_back((own.stream.next, number));
+            own.stream.next += 1;
+        }
+        self.forward_from(first);
+    }
+
+    /// Forwards what is not settled, from this place in the stream on, in portions.
+    fn forward_from(&mut self, mut place: usize) {
+        let (count_max, bytes_max) =
+            (self.options.batch_commands_max, self.options.batch_bytes_max);
+        let id = self.command_id(0);
+        let own = &self.own;
+        while let Some(&(sequence, _)) = own.stream.unsettled.get(place) {
             let (mut commands, mut bytes) = (Vec::new(), 0);
-            let own = &mut self.own;
-            if own.stream.unsettled.is_empty() {
-                own.stream.progress = now;
-            }
-            while let Some(&number) = own.unsent.front() {
-                let waiting = own.waiting.get_mut(&number).expect("an unsent command waits");
-                bytes += waiting.payload.len();
-                if commands.len() == count_max || (bytes > bytes_max && !commands.is_empty()) {
+            for &(_, number) in own.stream.unsettled.range(place..).take(count_max) {
+                // One that is settled already fills its place in the sequence; the leader has it.
+                let payload = own.waiting.get(&number).map(|own| own.payload.clone());
+                let payload = payload.unwrap_or_default();
+                bytes += payload.len();
+                if bytes > bytes_max && !commands.is_empty() {
                     break;
                 }
-                own.unsent.pop_front();
-                waiting.sent = Some(ballot);
-                own.stream.unsettled.push_back((own.stream.next, number));
-                own.stream.next += 1;
-                let id = CommandId { replica: me, life, number };
-                commands.push(Command { id, payload: waiting.payload.clone() });
+                commands.push(Command { id: CommandId { number, ..id }, payload });
             }
+            place += commands.len();
+            let ballot = own.stream.ballot;
             let forward = Forward { ballot, sequence, commands };
             self.outputs.send(ballot.replica, Message::Forward(forward));
         }
@@ -158,36 +169,14 @@ impl Replica {
         }
     }
 
-    /// Sends again, from the first command that is not settled, if nothing moves.
+    /// Sends all again, from the first command that is not settled, if nothing moves: the leader
+    /// takes nothing behind a gap.
     pub(crate) fn resend_own_commands(&mut self) {
-        let now = self.now;
-        let resend_after = self.options.resend_after();
-        if self.leader() != Some(self.own.stream.ballot) {
-            return;
+        let stuck = self.now.since(self.own.stream.progress) >= self.options.resend_after();
+        if stuck && self.leader() == Some(self.own.stream.ballot) {
+            self.own.stream.progress = self.now;
+            self.forward_from(0);
         }
-        let (count_max, bytes_max) =
-            (self.options.batch_commands_max, self.options.batch_bytes_max);
-        let id = self.command_id(0);
-        let own = &mut self.own;
-        let Some(&(sequence, _)) = own.stream.unsettled.front() else { return };
-        if now.since(own.stream.progress) < resend_after {
-            return;
-        }
-        own.stream.progress = now;
-        let (mut commands, mut bytes) = (Vec::new(), 0);
-        for &(_, number) in own.stream.unsettled.iter().take(count_max) {
-            // One that is settled already fills its place in the sequence; the leader has it.
-            let payload = own.waiting.get(&number).map(|own| own.payload.clone());
-            let payload = payload.unwrap_or_default();
-            bytes += payload.len();
-            if bytes > bytes_max && !commands.is_empty() {
-                break;
-            }
-            commands.push(Command { id: CommandId { number, ..id }, payload });
-        }
-        let ballot = own.stream.ballot;
-        let forward = Forward { ballot, sequence, commands };
-        self.outputs.send(ballot.replica, Message::Forward(forward));
     }
 
     /// As leader: takes the commands of a member that it has not taken yet, as far as there is

@@ -1,7 +1,7 @@
 //! How messages, records and outputs read in a line: for scripts, traces and people.
 //!
-//! Ballots read `2.1` (round and replica), watermarks `chosen=5`, a batch `[a,b]` by the payloads of
-//! its commands. It is a view for the eye, not a format: nothing parses it.
+//! Ballots read `2.1` (round and replica), watermarks `chosen=5`, a batch `[a,b]` by the payloads
+//! of its commands. It is a view for the eye, not a format: nothing parses it.
 
 use std::fmt;
 
@@ -104,7 +104,7 @@ impl fmt::Display for Record {
                 write!(f, "accepted {ballot} slot={slot} {value}")
             }
             Self::Learned { slot, value } => write!(f, "learned slot={slot} {value}"),
-            Self::Chosen(prefix) => write!(f, "chosen {prefix}"),
+            Self::Chosen(below) => write!(f, "chosen end={below}"),
         }
     }
 }
@@ -245,7 +245,8 @@ mod tests {
     fn batch(payloads: &[&'static [u8]]) -> Value {
         let id = CommandId { replica: ReplicaId::new(1), life: 1, number: 1 };
         let commands = payloads.iter().map(|&p| Command { id, payload: Bytes::from_static(p) });
-        Value::Batch(Batch { stamp: LogTime::default(), commands: commands.collect() })
+        let stamp = LogTime::default();
+        Value::Batch(Batch { ballot: BALLOT, stamp, commands: commands.collect() })
     }
 
     #[test]

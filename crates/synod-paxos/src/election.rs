@@ -145,9 +145,9 @@ impl Replica {
         }
     }
 
-    /// Asks to lead at once, whatever leader lives; nothing if this member leads. For tests, and for
-    /// operators who know better than the election. Members that hear a leader ignore it all the
-    /// same.
+    /// Asks to lead at once, whatever leader lives; nothing if this member leads. For tests, and
+    /// for operators who know better than the election. Members that hear a leader ignore it all
+    /// the same.
     pub fn campaign(&mut self, now: Time) {
         self.advance_clock(now);
         if self.halted || !self.formation.is_formed() || self.is_leader() {

@@ -38,11 +38,11 @@ pub(crate) struct Learner {
 }
 
 impl Learner {
-    /// A learner whose state machine has applied everything below `applied`.
-    pub(crate) const fn new(prefix: Prefix, applied: Slot) -> Self {
+    /// A learner whose state machine has applied this prefix.
+    pub(crate) const fn new(applied: Prefix) -> Self {
         Self {
-            prefix,
-            floor: applied,
+            prefix: applied,
+            floor: applied.end,
             cached_bytes: 0,
             stable: Slot::FIRST,
             trimmed: Slot::FIRST,
@@ -56,9 +56,10 @@ impl Replica {
     pub(crate) fn choose_next(&mut self) {
         let slot = self.learner.prefix.end;
         let held = self.acceptor.held.get(&slot).expect("a chosen slot's value is held");
-        let value = held.value.clone();
+        self.learner.cached_bytes += held.value.bytes();
+        let void = self.learner.prefix.voids(&held.value) && !self.mutated(Mutant::RaiseTheDead);
+        let value = if void { Value::Noop } else { held.value.clone() };
         self.learner.prefix.extend(&value);
-        self.learner.cached_bytes += value.bytes();
         self.settle_own_commands(&value);
         let barrier = match value {
             Value::Barrier(ballot) => Some(ballot),
@@ -102,8 +103,17 @@ impl Replica {
         let end = self.learner.prefix.end;
         let stuck = self.learner.seen_end == end;
         self.learner.seen_end = end;
-        if stuck {
-            self.ask_to_catch_up();
+        if !stuck {
+            return;
+        }
+        self.ask_to_catch_up();
+        // Whoever told this leader that slots were chosen may have crashed, and no longer know it.
+        // Then nobody can tell their values, and only another phase 1 finds them.
+        let (now, patience) = (self.now, self.options.election_timeout);
+        if let Proposer::Leader(leader) = &self.proposer
+            && leader.lacks_prefix(end, now, patience)
+        {
+            self.step_down(StepDown::NoQuorum);
         }
     }
 
@@ -218,7 +228,7 @@ impl Replica {
             self.outputs.persist(Record::Met(peer));
         }
         self.outputs.persist(Record::Promised(self.acceptor.promised.ballot()));
-        let after = self.outputs.persist(Record::Chosen(self.learner.prefix));
+        let after = self.outputs.persist(Record::Chosen(self.learner.prefix.end));
         self.outputs.push(Output::TrimLog { below, after });
     }
 }

@@ -40,12 +40,13 @@
 //! proposes those values again in its own ballot, fills holes with no-ops, and what it lacks below
 //! it asks of the member that has it. (*Paxos Made Simple* §3.)
 //!
-//! **The barrier.** The first value of its own is a [`Value::Barrier`]. What stands above a barrier
-//! in a lower ballot was not accepted by the quorum that promised the barrier's ballot; so it was
-//! not chosen, never will be, and is never proposed again. This is what makes a write that timed
-//! out under an old leader either part of the log below the barrier or certainly dead, never a
-//! ghost that appears later. Members use it to send their clients' commands again, at most once
-//! applied, through any number of leaders (`commands.rs`).
+//! **The barrier.** The first value of its own is a [`Value::Barrier`]. A batch names the ballot it
+//! was first proposed in, and is void if a barrier of a higher ballot stands below it: all members
+//! apply a no-op in its place. So a write that timed out under an old leader is either in the log
+//! below the new leader's barrier or dead, never a ghost that appears later. (That later leaders
+//! merely do not *propose* such values is not enough: one that has not seen the barrier may, and
+//! the barrier itself may be proposed again below it.) Members use it to send their clients'
+//! commands again, at most once applied, through any number of leaders (`commands.rs`).
 //!
 //! **Phase 2.** Whatever commands wait when a slot is free become its batch; at most
 //! [`Options::slots_in_flight_max`] slots are open. Acceptors accept in any order, learners apply
@@ -70,7 +71,7 @@
 //!
 //! ```
 //! use synod_paxos::{
-//!     Identity, Incarnation, Options, Output, Peer, Recovered, Replica, ReplicaId, Slot, Time,
+//!     Identity, Incarnation, Options, Output, Peer, Prefix, Recovered, Replica, ReplicaId, Time,
 //! };
 //!
 //! let me = Peer { id: ReplicaId::new(1), incarnation: Incarnation::new(7) };
@@ -78,7 +79,7 @@
 //! let identity = Identity { me, life: 1, members, seed: 42 };
 //! let now = Time::from_micros(0);
 //! let mut alone =
-//!     Replica::new(identity, Options::default(), Recovered::default(), Slot::FIRST, now);
+//!     Replica::new(identity, Options::default(), Recovered::default(), Prefix::default(), now);
 //! let command = alone.propose(now, "hello".into()).expect("the queue is empty");
 //!
 //! let later = Time::from_micros(1_000_000);

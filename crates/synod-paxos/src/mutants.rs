@@ -27,7 +27,7 @@ pub enum Mutant {
     WipedVotes,
     /// A new leader fills the holes of its own log with no-ops, whatever the quorum told it.
     FillHolesAlone,
-    /// A leader proposes dead values again, which a barrier has ended.
+    /// A batch is applied though a barrier below it has made it void.
     RaiseTheDead,
     /// A follower takes the leader's watermark for whatever it has accepted, in any ballot.
     ChosenInAnyBallot,

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use crate::event::{Event, HaltReason};
 use crate::ids::{Ballot, Peer, ReplicaId};
 use crate::message::Message;
-use crate::prefix::Prefix;
 use crate::quorum::ReplicaSet;
 use crate::slot::Slot;
 use crate::value::Value;
@@ -63,9 +62,9 @@ pub enum Record {
         /// The value.
         value: Value,
     },
-    /// Every slot of the prefix is chosen, and the last record of each such slot holds what was
-    /// chosen. A hint: losing it costs time, not safety, so nothing waits for it.
-    Chosen(Prefix),
+    /// Every slot below is chosen, and the last record of each such slot holds what was chosen. A
+    /// hint: losing it costs time, not safety, so nothing waits for it.
+    Chosen(Slot),
 }
 
 /// Something for the world to do. Outputs come in an order that the world keeps: records are
@@ -88,7 +87,8 @@ pub enum Output {
         /// Must not leave before this record is durable.
         after: Option<PersistId>,
     },
-    /// The value is chosen for the slot; apply it. Slots come without gaps.
+    /// The value is chosen for the slot; apply it. Slots come without gaps. A batch that is void
+    /// (see [`Batch::ballot`](crate::Batch::ballot)) comes as a no-op.
     Apply {
         /// The slot.
         slot: Slot,

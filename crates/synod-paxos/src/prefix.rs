@@ -7,8 +7,8 @@ use crate::value::Value;
 
 /// A summary of a prefix of the log in which every slot is chosen.
 ///
-/// It outlives the values: a member whose log was trimmed still knows the last barrier, without
-/// which it could not tell dead values from living ones, and where the log's time stands.
+/// It outlives the values, so a state machine keeps it beside its state: without the last barrier
+/// nobody could tell void batches from others after a restart, nor where the log's time stands.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Hash)]
 pub struct Prefix {
     /// Every slot below is chosen.
@@ -20,19 +20,21 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// Adds the value chosen for the slot at its end.
+    /// Adds the value to apply for the slot at its end.
     pub fn extend(&mut self, value: &Value) {
         self.end = self.end.next();
-        self.fold(value);
-    }
-
-    /// Notes what a value of the prefix says, without moving the end.
-    pub(crate) fn fold(&mut self, value: &Value) {
         match value {
             Value::Noop => {}
             Value::Barrier(ballot) => self.barrier = self.barrier.max(*ballot),
             Value::Batch(batch) => self.time = self.time.max(batch.stamp),
         }
+    }
+
+    /// Whether a value chosen for the slot at its end is to be applied as a no-op: a batch that was
+    /// first proposed below a barrier that the prefix holds.
+    #[must_use]
+    pub fn voids(&self, value: &Value) -> bool {
+        matches!(value, Value::Batch(batch) if batch.ballot < self.barrier)
     }
 
     /// What both know together: the longer end, the higher barrier, the later time.

@@ -6,6 +6,7 @@
 //! value that may have been chosen: it proposes that, no-ops for holes, and then its barrier.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use crate::event::{Event, Ignored, StepDown};
 use crate::ids::{Ballot, ReplicaId};
@@ -99,6 +100,11 @@ const RESENT_MAX: usize = 64;
 impl Leader {
     pub(crate) fn has_room_for(&self, bytes: usize, queue_max: usize, bytes_max: usize) -> bool {
         self.queue.len() < queue_max && self.queue_bytes.saturating_add(bytes) <= bytes_max
+    }
+
+    /// It began long ago and still lacks what was chosen before, up to `end`.
+    pub(crate) fn lacks_prefix(&self, end: Slot, now: Time, patience: Duration) -> bool {
+        end < self.first && now.since(self.started) >= patience
     }
 
     pub(crate) fn enqueue(&mut self, command: Command) {
@@ -229,13 +235,14 @@ impl Replica {
     fn lead(&mut self, candidate: Candidate) {
         let Candidate { ballot, found, prefix, source, .. } = candidate;
         let prefix = prefix.max(self.learner.prefix);
-        let proposals = self.safe_values(found, prefix);
         let first = prefix.end;
+        let proposals = self.safe_values(found, first);
         let barrier = first.plus(u64::try_from(proposals.len()).unwrap_or(u64::MAX));
-        let time_base = proposals.iter().fold(prefix, |mut known, value| {
-            known.fold(value);
-            known
+        let stamps = proposals.iter().map(|value| match value {
+            Value::Batch(batch) => batch.stamp,
+            Value::Noop | Value::Barrier(_) => LogTime::default(),
         });
+        let time_base = stamps.fold(prefix.time, LogTime::max);
         self.proposer = Proposer::Leader(Box::new(Leader {
             ballot,
             first,
@@ -246,7 +253,7 @@ impl Replica {
             queue_bytes: 0,
             taken: BTreeMap::new(),
             confirmations: Confirmations::default(),
-            time_base: time_base.time,
+            time_base,
             started: self.now,
             announced: Slot::FIRST,
             handing_over: None,
@@ -264,26 +271,16 @@ impl Replica {
         }
     }
 
-    /// One value for each slot from the furthest known prefix up to the last one that may have been
-    /// chosen. *Paxos Made Simple* §2.2 (P2c) for each slot, §3 for the holes.
-    ///
-    /// Safety: what lies above a barrier, in a ballot below the barrier's, was not chosen and must
-    /// not be raised: its client may have been told so. See [`Value::Barrier`].
-    fn safe_values(&self, found: BTreeMap<Slot, SafeValue<Value>>, prefix: Prefix) -> Vec<Value> {
-        let mut barrier = prefix.barrier;
+    /// One value for each slot from the end of the furthest known prefix up to the last one that may
+    /// have been chosen. *Paxos Made Simple* §2.2 (P2c) for each slot, §3 for the holes.
+    fn safe_values(&self, found: BTreeMap<Slot, SafeValue<Value>>, first: Slot) -> Vec<Value> {
         let mut values = Vec::new();
-        let mut slot = prefix.end;
+        let mut slot = first;
         for (found_at, safe) in found {
             let Some(accepted) = safe.into_inner() else { continue };
-            let dead = accepted.ballot < barrier && !self.mutated(Mutant::RaiseTheDead);
-            if found_at < prefix.end || dead {
+            let alone = self.mutated(Mutant::FillHolesAlone);
+            if found_at < first || (alone && !self.acceptor.held.contains_key(&found_at)) {
                 continue;
-            }
-            if self.mutated(Mutant::FillHolesAlone) && !self.acceptor.held.contains_key(&found_at) {
-                continue;
-            }
-            if let Value::Barrier(ballot) = &accepted.value {
-                barrier = barrier.max(*ballot);
             }
             while slot < found_at {
                 values.push(Value::Noop);
@@ -334,7 +331,8 @@ impl Replica {
             let stamp = leader.time_base.plus(self.now.since(leader.started));
             let commands =
                 take_batch(leader, self.options.batch_commands_max, self.options.batch_bytes_max);
-            self.propose_value(Value::Batch(Batch { stamp, commands: commands.into() }));
+            let batch = Batch { ballot: leader.ballot, stamp, commands: commands.into() };
+            self.propose_value(Value::Batch(batch));
         }
     }
 

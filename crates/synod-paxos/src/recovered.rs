@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::ids::{Ballot, Incarnation, ReplicaId};
 use crate::output::Record;
-use crate::prefix::Prefix;
 use crate::slot::Slot;
 use crate::value::AcceptedValue;
 
@@ -15,8 +14,8 @@ pub struct Recovered {
     pub promised: Ballot,
     /// The last value of each slot.
     pub accepted: BTreeMap<Slot, AcceptedValue>,
-    /// What is known to be chosen.
-    pub prefix: Prefix,
+    /// Every slot below is chosen.
+    pub chosen: Slot,
     /// Who was met, under which incarnation; this member among them once all others have met it.
     pub met: BTreeMap<ReplicaId, Incarnation>,
 }
@@ -34,25 +33,22 @@ impl Recovered {
                 self.accepted.insert(slot, AcceptedValue { ballot, value });
             }
             Record::Learned { slot, value } => {
-                if slot == self.prefix.end {
-                    self.prefix.extend(&value);
+                if slot == self.chosen {
+                    self.chosen = slot.next();
                 }
                 // The ballot it was chosen in is not known. Zero is right even if the prefix ends
                 // below: whoever chose it reports it with its ballot, and this member's own
                 // acceptance, if it had one, was of a value that was not chosen.
                 self.accepted.insert(slot, AcceptedValue { ballot: Ballot::ZERO, value });
             }
-            Record::Chosen(prefix) => self.prefix = self.prefix.max(prefix),
+            Record::Chosen(below) => self.chosen = self.chosen.max(below),
         }
     }
 
     /// Forgets the values below a slot, all of which are chosen: they are in the state machine for
-    /// good. What they say about the prefix stays.
+    /// good.
     pub fn forget_below(&mut self, slot: Slot) {
-        let kept = self.accepted.split_off(&slot);
-        for forgotten in std::mem::replace(&mut self.accepted, kept).values() {
-            self.prefix.fold(&forgotten.value);
-        }
-        self.prefix.end = self.prefix.end.max(slot);
+        self.accepted = self.accepted.split_off(&slot);
+        self.chosen = self.chosen.max(slot);
     }
 }

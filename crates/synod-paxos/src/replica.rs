@@ -13,6 +13,7 @@ use crate::message::Message;
 use crate::mutants::Mutant;
 use crate::options::Options;
 use crate::output::{Output, Outputs, PersistId};
+use crate::prefix::Prefix;
 use crate::proposer::Proposer;
 use crate::quorum::{Quorums, ReplicaSet};
 use crate::reads::Reads;
@@ -91,8 +92,8 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica as its log left it. `applied` is the watermark of the state machine: everything
-    /// below is in it already, and `recovered.accepted` holds every chosen value from there on.
+    /// A replica as its log left it. `applied` is what the state machine has in it already, and
+    /// `recovered.accepted` holds every chosen value from its end on.
     ///
     /// # Panics
     /// If the identity's id is not among its members, or the log is of another incarnation.
@@ -101,7 +102,7 @@ impl Replica {
         identity: Identity,
         options: Options,
         mut recovered: Recovered,
-        applied: Slot,
+        applied: Prefix,
         now: Time,
     ) -> Self {
         let Peer { id: me, incarnation } = identity.me;
@@ -109,10 +110,8 @@ impl Replica {
         let logged = recovered.met.get(&me).copied();
         assert!(logged.is_none_or(|logged| logged == incarnation), "the log is of another disk");
 
-        let chosen = recovered.prefix.end;
-        recovered.forget_below(applied);
-        // Choosing again what was chosen hands it out to be applied again.
-        recovered.prefix.end = applied;
+        recovered.forget_below(applied.end);
+        let chosen = recovered.chosen;
         let peers = identity.members.without(me);
         let heartbeat = options.heartbeat_interval;
         let mut replica = Self {
@@ -120,7 +119,7 @@ impl Replica {
             now,
             outputs: Outputs::default(),
             formation: Formation::new(identity.me, recovered.met, &peers),
-            learner: Learner::new(recovered.prefix, applied),
+            learner: Learner::new(applied),
             acceptor: Acceptor::new(recovered.promised, recovered.accepted),
             proposer: Proposer::Idle,
             election: Election::new(&peers, identity.seed, now, heartbeat),
@@ -134,6 +133,7 @@ impl Replica {
             options,
             peers,
         };
+        // Choosing again what was chosen hands it out to be applied.
         while replica.learner.prefix.end < chosen
             && replica.acceptor.held.contains_key(&replica.learner.prefix.end)
         {

@@ -15,9 +15,7 @@ pub enum Value {
     /// The first value of a new leader, above everything it found. It names the ballot it was first
     /// proposed in, also when a later leader proposes it again.
     ///
-    /// Safety: a value at a slot above a barrier, accepted in a ballot below the barrier's, was
-    /// never chosen and never will be: the quorum that promised the barrier's ballot had not
-    /// accepted it.
+    /// A batch above it that was first proposed in a lower ballot is void: see [`Batch::ballot`].
     Barrier(Ballot),
     /// Commands of clients.
     Batch(Batch),
@@ -26,6 +24,13 @@ pub enum Value {
 /// Commands that share a slot, in the order in which they apply.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub struct Batch {
+    /// The ballot it was first proposed in, also when a later leader proposes it again.
+    ///
+    /// If a slot below holds a barrier of a higher ballot, the batch is void: every member applies
+    /// nothing for it. Both are in the log, so all members agree on it, and whoever sees the
+    /// barrier knows what became of all commands sent in lower ballots: they are applied by now, or
+    /// never will be.
+    pub ballot: Ballot,
     /// Log time when the leader formed it.
     pub stamp: LogTime,
     /// At least one.

@@ -177,9 +177,12 @@ fn act(
             cluster.network.extend(matching.iter().cloned());
             cluster.network.extend(matching);
         }
-        "network" => answers.extend(cluster.network.iter().map(|Envelope { from, to, message }| {
-            format!("{}>{to} {message}", from.id)
-        })),
+        "network" => answers.extend(
+            cluster
+                .network
+                .iter()
+                .map(|Envelope { from, to, message }| format!("{}>{to} {message}", from.id)),
+        ),
         "propose" => cluster.propose_together(member(0), &args[1..]),
         "withdraw" => {
             answers.push(format!("{:?}", cluster.withdraw(member(0), number(arg(1), place))));
@@ -201,13 +204,20 @@ fn act(
         "start" => all().into_iter().for_each(|id| cluster.start(id)),
         "cut" => args.iter().for_each(|link| {
             let (from, to) = link.split_once('>').unwrap_or_else(|| panic!("{place}: a link?"));
-            cluster.cut(self::member(from, place), self::member(to, place));
+            for from in members(cluster, from, place) {
+                members(cluster, to, place).into_iter().for_each(|to| cluster.cut(from, to));
+            }
         }),
         "heal" => cluster.heal(),
         "disk" => answers.extend(cluster.member(member(0)).disk.iter().map(ToString::to_string)),
         "show" => answers.extend(cluster.ids().into_iter().map(|id| show(cluster, id))),
         _ => panic!("{place}: no such command"),
     }
+}
+
+/// One member, or all if the word is `*`.
+fn members(cluster: &Cluster, word: &str, place: &str) -> Vec<ReplicaId> {
+    if word == "*" { cluster.ids() } else { vec![member(word, place)] }
 }
 
 /// The messages that match `[FROM>TO] [word ...]`, taken off the network. `*` is anybody; a word

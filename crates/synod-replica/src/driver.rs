@@ -21,9 +21,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use synod_paxos::{
-    Batch, Command, CommandId, Event, HaltReason, Identity, LogTime, Message, Output, Peer,
-    PersistId, ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value,
-    Withdrawal,
+    Command, CommandId, Event, HaltReason, Identity, Message, Output, Peer, PersistId, Prefix,
+    ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value, Withdrawal,
 };
 
 use crate::client::{
@@ -95,10 +94,10 @@ pub struct Driver<
     held: VecDeque<(PersistId, Held)>,
     /// Values and grants that came out in this round, still to be worked off.
     ready: VecDeque<Ready>,
-    applied: Slot,
+    /// What the machine has applied.
+    applied: Prefix,
     /// Applied watermarks, each with the last record that was handed out before.
     applied_after: VecDeque<(PersistId, Slot)>,
-    log_time: LogTime,
     stable_asked: Time,
     stopping: bool,
     halted: bool,
@@ -110,8 +109,8 @@ where
     P: ProposeClient<M::Reply>,
     R: ReadClient<M>,
 {
-    /// A member as its log left it. Everything below the machine's applied watermark is in the
-    /// machine already, and `recovered` holds every value from there on.
+    /// A member as its log left it. What the machine has applied is in it already, and `recovered`
+    /// holds every value from there on.
     #[must_use]
     pub fn new(
         identity: Identity,
@@ -122,8 +121,7 @@ where
         now: Time,
     ) -> Self {
         let (me, life) = (identity.me, identity.life);
-        let applied = machine.applied_watermark();
-        let log_time = machine.log_time();
+        let applied = machine.applied();
         let mut replica = Replica::new(identity, paxos, recovered, applied, now);
         replica.handle_stable(machine.stable_watermark());
         Self {
@@ -139,7 +137,6 @@ where
             ready: VecDeque::new(),
             applied,
             applied_after: VecDeque::new(),
-            log_time,
             stable_asked: now,
             stopping: false,
             halted: false,
@@ -290,7 +287,7 @@ where
     /// Every slot below is in the state machine.
     #[must_use]
     pub const fn applied_watermark(&self) -> Slot {
-        self.applied
+        self.applied.end
     }
 
     /// How many clients wait for replies.
@@ -366,28 +363,29 @@ where
         match ready {
             Ready::Apply(slot, value) => self.apply(slot, &value),
             Ready::Read(read, applied) => {
-                assert!(applied <= self.applied, "a read of {applied} before {}", self.applied);
+                let end = self.applied.end;
+                assert!(applied <= end, "a read of {applied} before {end}");
                 if let Some(client) = self.reads.take(read) {
-                    client.answer(&self.machine, Ok(self.applied));
+                    client.answer(&self.machine, Ok(end));
                 }
             }
         }
     }
 
     fn apply(&mut self, slot: Slot, value: &Value) {
-        assert_eq!(slot, self.applied, "slots apply without gaps");
-        if let Value::Batch(Batch { stamp, commands }) = value {
-            self.log_time = self.log_time.max(*stamp);
-            for command in commands.iter() {
+        assert_eq!(slot, self.applied.end, "slots apply without gaps");
+        self.applied.extend(value);
+        if let Value::Batch(batch) = value {
+            for command in batch.commands.iter() {
                 self.apply_command(slot, command);
             }
         }
-        self.applied = slot.next();
-        self.machine.slot_applied(slot, self.log_time);
+        self.machine.slot_applied(self.applied);
         // The record of the slot came out before the slot did, so the last one covers it.
+        let end = self.applied.end;
         match self.applied_after.back_mut() {
-            Some((record, below)) if *record == self.undurable.last => *below = self.applied,
-            _ => self.applied_after.push_back((self.undurable.last, self.applied)),
+            Some((record, below)) if *record == self.undurable.last => *below = end,
+            _ => self.applied_after.push_back((self.undurable.last, end)),
         }
     }
 
@@ -403,7 +401,7 @@ where
     }
 
     fn apply_command(&mut self, slot: Slot, Command { id, payload }: &Command) {
-        let reply = self.machine.apply(Entry { slot, time: self.log_time, payload });
+        let reply = self.machine.apply(Entry { slot, time: self.applied.time, payload });
         if id.replica == self.me.id && id.life == self.life {
             // Nobody waits if its time was over before.
             if let Some(client) = self.proposals.take(*id) {

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use synod_paxos::{Message, Peer, ReplicaId, Slot};
 use tokio::sync::oneshot;
 
+use crate::bell::Bell;
 use crate::client::{
     BoxedReadClient, ProposeClient, ProposeError, ReadClient, ReadError, TransferError,
 };
@@ -61,21 +62,18 @@ impl<M> ReadClient<M> for OneQuery<M> {
 pub(crate) fn queues<M: StateMachine>(
     items_max: usize,
     bytes_max: usize,
+    bell: &Bell,
 ) -> (Senders<M>, Inputs<M>) {
-    let (messages, messages_waiting) = queue(items_max, bytes_max);
-    let (requests, requests_waiting) = queue(items_max, bytes_max);
-    let senders = Senders { messages, requests };
-    let inputs =
-        Inputs { messages: messages_waiting, requests: requests_waiting, _open: senders.clone() };
-    (senders, inputs)
+    let (messages, messages_waiting) = queue(items_max, bytes_max, bell);
+    let (requests, requests_waiting) = queue(items_max, bytes_max, bell);
+    let inputs = Inputs { messages: messages_waiting, requests: requests_waiting };
+    (Senders { messages, requests }, inputs)
 }
 
 /// The driver's end.
 pub(crate) struct Inputs<M: StateMachine> {
     pub(crate) messages: QueueReceiver<Input>,
     pub(crate) requests: QueueReceiver<Request<M>>,
-    /// Keeps the queues open: a closed one would seem to have something waiting for ever.
-    _open: Senders<M>,
 }
 
 /// The handles' end.
@@ -90,10 +88,10 @@ impl<M: StateMachine> Clone for Senders<M> {
     }
 }
 
-fn queue<T>(items_max: usize, bytes_max: usize) -> (QueueSender<T>, QueueReceiver<T>) {
+fn queue<T>(items_max: usize, bytes_max: usize, bell: &Bell) -> (QueueSender<T>, QueueReceiver<T>) {
     let (sender, receiver) = crossbeam_channel::bounded(items_max);
     let bytes = Arc::new(AtomicUsize::new(0));
-    let sender = QueueSender { sender, bytes: Arc::clone(&bytes), bytes_max };
+    let sender = QueueSender { sender, bytes: Arc::clone(&bytes), bytes_max, bell: bell.clone() };
     (sender, QueueReceiver { receiver, bytes })
 }
 
@@ -102,6 +100,7 @@ pub(crate) struct QueueSender<T> {
     sender: Sender<(usize, T)>,
     bytes: Arc<AtomicUsize>,
     bytes_max: usize,
+    bell: Bell,
 }
 
 impl<T> Clone for QueueSender<T> {
@@ -110,6 +109,7 @@ impl<T> Clone for QueueSender<T> {
             sender: self.sender.clone(),
             bytes: Arc::clone(&self.bytes),
             bytes_max: self.bytes_max,
+            bell: self.bell.clone(),
         }
     }
 }
@@ -129,7 +129,10 @@ impl<T> QueueSender<T> {
         let fits = before == 0 || before.saturating_add(bytes) <= self.bytes_max;
         let refused = if fits {
             match self.sender.try_send((bytes, item)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.bell.ring();
+                    return Ok(());
+                }
                 Err(TrySendError::Full(_)) => Refused::Full,
                 Err(TrySendError::Disconnected(_)) => Refused::Closed,
             }
@@ -142,7 +145,9 @@ impl<T> QueueSender<T> {
 
     /// Puts it in, waiting for a place; false if nobody takes things any more.
     pub(crate) fn wait_for_place(&self, item: T) -> bool {
-        self.sender.send((0, item)).is_ok()
+        let taken = self.sender.send((0, item)).is_ok();
+        self.bell.ring();
+        taken
     }
 }
 
@@ -162,11 +167,6 @@ impl<T> QueueReceiver<T> {
     pub(crate) fn len(&self) -> usize {
         self.receiver.len()
     }
-
-    /// Wakes `select` when something is in the queue.
-    pub(crate) fn wake<'a>(&'a self, select: &mut crossbeam_channel::Select<'a>) {
-        select.recv(&self.receiver);
-    }
 }
 
 #[cfg(test)]
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_queue_is_bounded_in_number_and_in_bytes() {
-        let (sender, receiver) = queue(3, 100);
+        let (sender, receiver) = queue(3, 100, &Bell::default());
         assert_eq!(sender.offer(500, 'a'), Ok(()), "an empty queue takes anything");
         assert_eq!(sender.offer(1, 'b'), Err(Refused::Full));
         assert_eq!(receiver.next(), Some('a'));

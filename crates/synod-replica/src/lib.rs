@@ -15,6 +15,7 @@
 //! [`Log`] and codec in virtual time.
 #![deny(missing_docs)]
 
+mod bell;
 pub mod client;
 pub mod codec;
 pub mod driver;

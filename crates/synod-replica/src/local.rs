@@ -93,7 +93,7 @@ pub fn start<M: StateMachine>(
             let machine = machine(id);
             let disk = FsDisk::open(&folder.join(format!("member-{id}")))?;
             let fresh = Incarnation::new(random());
-            let applied = machine.applied_watermark();
+            let applied = machine.applied().end;
             let (log, opened) = Log::open(disk, CLUSTER, id, fresh, wal_options(), applied)?;
             let me = opened.identity.me;
             let members = ids.clone().collect();

@@ -322,7 +322,7 @@ impl Replay {
             return Err(error);
         }
         self.recovered.forget_below(self.applied);
-        let (applied, chosen) = (self.applied, self.recovered.prefix.end);
+        let (applied, chosen) = (self.applied, self.recovered.chosen);
         let held = self.recovered.accepted.range(applied..chosen).count();
         if u64::try_from(held).is_ok_and(|held| held == chosen.distance_from(applied)) {
             Ok(self)

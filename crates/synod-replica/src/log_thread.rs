@@ -5,11 +5,12 @@
 
 use std::io;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use synod_paxos::message::Learned;
 use synod_paxos::{PersistId, Record, ReplicaId, Slot};
 use synod_wal::{Disk, Spare};
 
+use crate::bell::{Bell, RingingSender};
 use crate::log::{Log, LogError};
 
 /// What the log is asked to do, in this order.
@@ -30,21 +31,38 @@ pub(crate) enum Done {
 }
 
 /// Works until the queue of jobs is closed, or the log fails.
-pub(crate) fn run<D: Disk + Clone>(mut log: Log<D>, jobs: &Receiver<Job>, done: &Sender<Done>) {
-    if let Err(error) = work(&mut log, jobs, done) {
+pub(crate) fn run<D: Disk + Clone>(
+    mut log: Log<D>,
+    bell: &Bell,
+    jobs: &Receiver<Job>,
+    done: &RingingSender<Done>,
+) {
+    if let Err(error) = work(&mut log, bell, jobs, done) {
         // A driver that is gone needs no reason any more.
-        let _ = done.send(Done::Failed(error));
+        done.send(Done::Failed(error));
+    }
+}
+
+/// The next job; `None` if the queue is closed.
+fn next_job(bell: &Bell, jobs: &Receiver<Job>) -> Option<Job> {
+    loop {
+        match jobs.try_recv() {
+            Ok(job) => return Some(job),
+            Err(TryRecvError::Empty) => bell.wait(None),
+            Err(TryRecvError::Disconnected) => return None,
+        }
     }
 }
 
 fn work<D: Disk + Clone>(
     log: &mut Log<D>,
+    bell: &Bell,
     jobs: &Receiver<Job>,
-    done: &Sender<Done>,
+    done: &RingingSender<Done>,
 ) -> Result<(), LogError> {
     let mut spares = Spares::new();
     spares.keep_one(log);
-    while let Ok(first) = jobs.recv() {
+    while let Some(first) = next_job(bell, jobs) {
         let mut last = None;
         for job in std::iter::once(first).chain(jobs.try_iter().take(GROUP_JOBS_MAX)) {
             match job {
@@ -57,7 +75,8 @@ fn work<D: Disk + Clone>(
                 Job::ServeChosen { to, from, chosen, bytes_max } => {
                     let values = log.read_chosen(from, chosen, bytes_max)?;
                     if !values.is_empty() {
-                        report(done, Done::Chosen(to, Learned { from, values, chosen }));
+                        // A driver that is gone has closed the queue of jobs too.
+                        done.send(Done::Chosen(to, Learned { from, values, chosen }));
                     }
                 }
                 Job::Trim { below } => log.trim(below)?,
@@ -65,7 +84,7 @@ fn work<D: Disk + Clone>(
         }
         if let Some(id) = last {
             log.sync()?;
-            report(done, Done::Durable(id));
+            done.send(Done::Durable(id));
         }
         spares.keep_one(log);
     }
@@ -106,11 +125,6 @@ impl Spares {
             })
             .is_ok();
     }
-}
-
-fn report(done: &Sender<Done>, what: Done) {
-    // A driver that is gone has closed the queue of jobs too, which ends this thread.
-    let _ = done.send(what);
 }
 
 /// A group takes no more jobs than this, so that those who wait for its sync wait not too long.

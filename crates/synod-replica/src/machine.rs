@@ -1,7 +1,7 @@
 //! What a user of this crate brings: a deterministic state machine.
 
 use bytes::Bytes;
-use synod_paxos::{LogTime, Slot};
+use synod_paxos::{LogTime, Prefix, Slot};
 
 /// A deterministic state machine: the same entries in the same order give the same state and the
 /// same replies on every member.
@@ -12,10 +12,10 @@ pub trait StateMachine: Send + 'static {
     /// Applies one command.
     fn apply(&mut self, entry: Entry<'_>) -> Self::Reply;
 
-    /// All commands of this slot were applied (there may be none). A machine that keeps its state
-    /// outside the log records `slot.next()` as applied, together with the changes of the slot.
-    fn slot_applied(&mut self, slot: Slot, stamp: LogTime) {
-        let _ = (slot, stamp);
+    /// All commands of one more slot were applied (there may be none). A machine that keeps its
+    /// state outside the log records what is applied now, together with the changes of the slot.
+    fn slot_applied(&mut self, applied: Prefix) {
+        let _ = applied;
     }
 
     /// Everything below this slot was applied, and the log holds it durably. A machine that keeps
@@ -26,15 +26,10 @@ pub trait StateMachine: Send + 'static {
         let _ = below;
     }
 
-    /// At start: the slot to apply first; everything below is in the state already. A machine that
-    /// lives in memory only starts at the first slot, and the whole log is replayed.
-    fn applied_watermark(&self) -> Slot {
-        Slot::FIRST
-    }
-
-    /// At start: the log's time as of the applied watermark, so that it goes on from there.
-    fn log_time(&self) -> LogTime {
-        LogTime::default()
+    /// At start: what is in the state already, as [`StateMachine::slot_applied`] said it last. A
+    /// machine that lives in memory only has nothing, and the whole log is replayed.
+    fn applied(&self) -> Prefix {
+        Prefix::default()
     }
 
     /// Everything below this slot survives a crash without the log. Asked from time to time; the

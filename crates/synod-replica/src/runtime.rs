@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use synod_paxos::{
     Event, HaltReason, Identity, Message, PersistId, Record, Recovered, ReplicaId, ReplicaSet,
     Slot, Time,
@@ -29,6 +29,7 @@ use synod_paxos::{
 use synod_wal::Disk;
 use tokio::sync::oneshot;
 
+use crate::bell::{self, Bell, RingingSender};
 use crate::client::TransferError;
 use crate::codec::encode_message;
 use crate::driver::{Driver, DriverOptions, Effects};
@@ -118,7 +119,9 @@ impl<M: StateMachine> Running<M> {
             machine,
             Time::default(),
         );
-        let (senders, inputs) = inputs::queues(options.queue_max.get(), options.queue_bytes_max);
+        let (bell, log_bell) = (Bell::default(), Bell::default());
+        let (senders, inputs) =
+            inputs::queues(options.queue_max.get(), options.queue_bytes_max, &bell);
         let limits = Limits {
             payload_bytes_max: options.payload_bytes_max,
             timeout: options.request_timeout,
@@ -126,15 +129,16 @@ impl<M: StateMachine> Running<M> {
         let handle = Handle::new(me, senders, limits, Arc::clone(&status));
         // What waits in these two is bounded by the driver: see `DriverOptions::undurable_*_max`,
         // and one answer for each job.
-        let (jobs, jobs_waiting) = crossbeam_channel::unbounded();
-        let (done, done_waiting) = crossbeam_channel::unbounded();
+        let (jobs, jobs_waiting) = bell::unbounded(&log_bell);
+        let (done, done_waiting) = bell::unbounded(&bell);
         let log = std::thread::Builder::new()
             .name("synod-log".to_owned())
-            .spawn(move || log_thread::run(log, &jobs_waiting, &done))?;
+            .spawn(move || log_thread::run(log, &log_bell, &jobs_waiting, &done))?;
         let member = Member {
             driver,
             started,
             inputs,
+            bell,
             done: done_waiting,
             world: World {
                 outbox: Box::new(outbox),
@@ -184,6 +188,8 @@ struct Member<M: StateMachine> {
     driver: Driver<M, OneReply<M::Reply>, OneQuery<M>>,
     started: Instant,
     inputs: Inputs<M>,
+    /// Rings when something is in `inputs` or `done`.
+    bell: Bell,
     done: Receiver<Done>,
     world: World,
     status: Arc<SharedStatus>,
@@ -241,13 +247,7 @@ impl<M: StateMachine> Member<M> {
         let deadlines = self.handovers.iter().map(|handover| handover.deadline);
         let deadlines = deadlines.chain(self.shutdown.iter().map(|shutdown| shutdown.deadline));
         let due = deadlines.fold(self.driver.next_tick(), Time::min);
-        let due = self.started + due.since(Time::default());
-        let mut select = crossbeam_channel::Select::new();
-        select.recv(&self.done);
-        self.inputs.messages.wake(&mut select);
-        self.inputs.requests.wake(&mut select);
-        // A time-out is as good as an input: the loop looks at the clock anyway.
-        _ = select.ready_deadline(due);
+        self.bell.wait(Some(self.started + due.since(Time::default())));
     }
 
     /// Takes what waits: what the log has done first, then at most a queue's length of the others.
@@ -337,7 +337,7 @@ impl<M: StateMachine> Member<M> {
 struct World {
     outbox: Box<dyn Outbox>,
     on_event: Box<dyn FnMut(&Event) + Send>,
-    jobs: Sender<Job>,
+    jobs: RingingSender<Job>,
     /// Records of this round: one wake-up of the log's thread takes them all.
     appends: Vec<(PersistId, Record)>,
     halted: Option<HaltReason>,

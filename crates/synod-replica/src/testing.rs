@@ -1,9 +1,10 @@
 //! A conformance suite for those who bring a [`StateMachine`].
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use bytes::Bytes;
-use synod_paxos::{LogTime, Slot};
+use synod_paxos::{Prefix, Slot};
 
 use crate::machine::{Entry, StateMachine};
 
@@ -21,31 +22,31 @@ pub fn check_deterministic<M, T>(
     T: Debug + PartialEq,
 {
     let (mut one, mut other) = (fresh(), fresh());
-    let mut slot = one.applied_watermark();
-    assert_eq!(slot, other.applied_watermark(), "fresh machines are alike");
+    let mut applied = one.applied();
+    assert_eq!(applied, other.applied(), "fresh machines are alike");
     assert_eq!(observe(&one), observe(&other), "fresh machines are alike");
-    let mut time = one.log_time();
     for commands in slots {
         // A second a slot: machines that look at a clock of their own do not see it pass.
-        time = LogTime::from_millis(time.as_millis() + 1000);
-        let replies = apply_slot(&mut one, slot, time, commands);
-        let again = apply_slot(&mut other, slot, time, commands);
+        let (slot, time) = (applied.end, applied.time.plus(Duration::from_secs(1)));
+        applied = Prefix { end: slot.next(), time, ..applied };
+        let replies = apply_slot(&mut one, slot, applied, commands);
+        let again = apply_slot(&mut other, slot, applied, commands);
         assert_eq!(replies, again, "the replies of slot {slot} differ");
         assert_eq!(observe(&one), observe(&other), "the machines differ after slot {slot}");
-        slot = slot.next();
-        let stable = one.stable_watermark();
-        assert!(stable <= slot, "stable up to {stable}, but applied only up to {slot}");
+        let (stable, end) = (one.stable_watermark(), applied.end);
+        assert!(stable <= end, "stable up to {stable}, but applied only up to {end}");
     }
 }
 
 fn apply_slot<M: StateMachine>(
     machine: &mut M,
     slot: Slot,
-    time: LogTime,
+    applied: Prefix,
     commands: &[Bytes],
 ) -> Vec<M::Reply> {
+    let time = applied.time;
     let replies =
         commands.iter().map(|payload| machine.apply(Entry { slot, time, payload })).collect();
-    machine.slot_applied(slot, time);
+    machine.slot_applied(applied);
     replies
 }

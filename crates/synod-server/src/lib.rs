@@ -1,1 +1,54 @@
-//! synod-server.
+//! The server: a member of a cluster with etcd's face.
+//!
+//! ```text
+//!   clients ─▶ listener ─▶ service ─▶ Handle ─▶ driver ─▶ log
+//!              (HTTP/1, 2)  (gRPC)      │         │  ▲
+//!                                       │         │  └─▶ transport ◀─▶ peers
+//!                                       ▼         ▼
+//!                                    Reader ◀── Store ──▶ flusher ──▶ engine (redb)
+//! ```
+//!
+//! Reading order:
+//!
+//! 1. [`ServerFlags`] and [`ServerConfig`]: what the command line says, and what it means.
+//! 2. [`DataFolder`]: whose folder it is, and what may be done with it.
+//! 3. `engine`, `machine`, `flush`: the store on disk, behind the replicated log.
+//! 4. `member`: the parts put together; `events`: what the protocol tells.
+//! 5. `service`: gRPC; `http`: health, version, metrics; `listener`: the port they share.
+//! 6. [`Server`] and [`run`]: from start to end.
+#![deny(missing_docs)]
+
+mod config;
+mod data_folder;
+mod engine;
+mod events;
+mod flush;
+mod http;
+mod leadership;
+mod listener;
+mod machine;
+mod measured;
+mod member;
+mod metrics;
+mod random;
+mod render;
+mod run;
+mod server;
+mod service;
+
+pub use config::{
+    ClusterState, ConfigError, MemberConfig, ServerConfig, ServerFlags, Url, UrlError,
+};
+pub use data_folder::{DataFolder, DataFolderError, MemberIdentity};
+pub use engine::{EngineError, RedbEngine};
+pub use listener::ListenError;
+pub use member::StartError;
+pub use run::{RunError, run};
+pub use server::{FatalReason, Server};
+
+/// The etcd version whose interface this server has. Clients switch features by it.
+pub const ETCD_VERSION: &str = "3.6.14";
+/// The version of the cluster's and the storage's features, as etcd tells them.
+pub const ETCD_CLUSTER_VERSION: &str = "3.6.0";
+/// This server's own version.
+pub const SYNOD_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -13,12 +13,12 @@ pub struct Listening {
 
 /// A port could not be taken.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for peers on {address}: {source}")]
+#[error("cannot listen for peers on {address}: {reason}")]
 pub struct BindError {
     /// What was asked for.
     pub address: String,
-    /// Why not.
-    pub source: io::Error,
+    /// Why not. It is in the text, so it is not named as a source again.
+    pub reason: io::Error,
 }
 
 impl Listening {
@@ -31,7 +31,7 @@ impl Listening {
         for address in addresses {
             let socket = TcpListener::bind(address)
                 .await
-                .map_err(|source| BindError { address: address.clone(), source })?;
+                .map_err(|reason| BindError { address: address.clone(), reason })?;
             sockets.push(socket);
         }
         Ok(Self { sockets })

@@ -28,7 +28,8 @@ pub struct TransportOptions {
     pub handshake_timeout: Duration,
     /// A dial counts as failed after this time. Default 2 s.
     pub connect_timeout: Duration,
-    /// Bytes that the peer's host has not confirmed for this long break the connection. Default 3 s.
+    /// Bytes that the peer's host has not confirmed for this long break the connection. Default 3
+    /// s.
     pub silence_timeout: Duration,
     /// The first pause before dialling again. It doubles. Default 10 ms.
     pub redial_pause_min: Duration,

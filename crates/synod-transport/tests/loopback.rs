@@ -301,6 +301,9 @@ async fn frames_too_long_or_for_nobody_are_dropped_and_counted() {
 #[tokio::test]
 async fn a_port_in_use_is_named() {
     let (_held, address) = listen("127.0.0.1:0").await;
-    let error = Listening::bind(std::slice::from_ref(&address)).await.unwrap_err().to_string();
+    let error = Listening::bind(std::slice::from_ref(&address)).await.unwrap_err();
+    // It once was in the text and a source beside it, so that people read it twice.
+    assert!(std::error::Error::source(&error).is_none());
+    let error = error.to_string();
     assert!(error.starts_with(&format!("cannot listen for peers on {address}: ")), "{error}");
 }

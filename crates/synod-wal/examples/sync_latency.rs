@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Writes are sequential and of one size; each is followed by its sync, one at a time. Making and
-//! filling files is not counted. `busy` means that another thread writes 1 MiB at a time to a growing
-//! file beside it, and syncs it every 16 MiB.
+//! filling files is not counted. `busy` means that another thread writes 1 MiB at a time to a
+//! growing file beside it, and syncs it every 16 MiB.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -42,6 +42,9 @@ pub trait DiskFile: Send + 'static {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
     /// Writes the bytes at the offset. Not durable, and not atomic, before [`DiskFile::sync`].
+    ///
+    /// A file is written from front to back: what lies behind the bytes, up to the next multiple of
+    /// 4096, may be set to zero.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Makes all writes before it durable. After an error the state of the file is unknown: the

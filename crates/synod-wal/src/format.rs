@@ -31,13 +31,13 @@
 //!   here.
 //! * The **check** makes a header believable before its length is, and on its own, when records
 //!   before it or its own payload are lost: that is the proof recovery looks for. The *salt* is the
-//!   digest of the segment's header, which depends on all that was logged before (in segment 0 only on
-//!   owner and session), so that the image of a header inside a client's payload proves nothing.
+//!   digest of the segment's header, which depends on all that was logged before (in segment 0 only
+//!   on owner and session), so that the image of a header inside a client's payload proves nothing.
 //! * The **position** tells a record of this segment from those of the file's earlier lives.
 //! * The **session** counts openings. Records of an unsynced group can survive behind a torn one;
 //!   what is written over the gap later belongs to a later session, so they never fit again.
-//! * The header of the next segment **seals** a segment: it says where its records end and with which
-//!   digest. It is written only after all of them were synced.
+//! * The header of the next segment **seals** a segment: it says where its records end and with
+//!   which digest. It is written only after all of them were synced.
 
 use crate::position::{Owner, Position};
 

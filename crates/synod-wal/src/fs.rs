@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{Advice, FlockOperation};
 
 use crate::disk::{Disk, DiskFile};
 
@@ -18,7 +18,10 @@ use crate::disk::{Disk, DiskFile};
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// Another process has it open.
-    #[error("folder {} is in use by another process: stop that one, or use another folder", .folder.display())]
+    #[error(
+        "folder {} is in use by another process: stop that one, or use another folder",
+        .folder.display()
+    )]
     InUse {
         /// The folder.
         folder: PathBuf,
@@ -115,12 +118,12 @@ impl Disk for FsDisk {
         }
         file.sync_all()?;
         self.sync_directory()?;
-        Ok(FsFile { file })
+        Ok(FsFile::new(file))
     }
 
     fn open(&mut self, name: &str) -> io::Result<FsFile> {
         let file = OpenOptions::new().read(true).write(true).open(self.folder.join(name))?;
-        Ok(FsFile { file })
+        Ok(FsFile::new(file))
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
@@ -136,10 +139,43 @@ impl Disk for FsDisk {
     }
 }
 
-/// A file in such a folder.
+/// A file in such a folder, written in whole pages.
+///
+/// The system keeps a file in memory in pieces of up to a megabyte, if it was read or written in
+/// such pieces, and a sync writes every piece that was touched as a whole: an append of a hundred
+/// bytes to a file that was just filled would cost a megabyte of disk traffic. So what filling and
+/// reading left in memory is given back before the first write, reading ahead is switched off, and
+/// writes are whole pages: the system then keeps just those, and needs no old page from the disk to
+/// complete them.
 #[derive(Debug)]
 pub struct FsFile {
     file: File,
+    /// Ends with the last page written.
+    buffer: Vec<u8>,
+    /// Where that page is; `None` before the first write.
+    page_at: Option<u64>,
+}
+
+impl FsFile {
+    const fn new(file: File) -> Self {
+        Self { file, buffer: Vec::new(), page_at: None }
+    }
+
+    /// Lets the buffer hold just the page at `page_at`.
+    fn begin_page(&mut self, page_at: u64) -> io::Result<()> {
+        if self.page_at == Some(page_at) {
+            self.buffer.drain(..self.buffer.len() - PAGE_LEN);
+            return Ok(());
+        }
+        if self.page_at.is_none() {
+            rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed)?;
+            rustix::fs::fadvise(&self.file, 0, None, Advice::Random)?;
+        }
+        self.buffer.resize(PAGE_LEN, 0);
+        self.file.read_exact_at(&mut self.buffer, page_at)?;
+        self.page_at = Some(page_at);
+        Ok(())
+    }
 }
 
 impl DiskFile for FsFile {
@@ -152,7 +188,24 @@ impl DiskFile for FsFile {
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let in_page = offset % PAGE_BYTES;
+        let page_at = offset - in_page;
+        self.begin_page(page_at)?;
+        self.buffer.truncate(usize::try_from(in_page).unwrap_or(PAGE_LEN));
+        self.buffer.extend_from_slice(bytes);
+        self.buffer.resize(self.buffer.len().next_multiple_of(PAGE_LEN), 0);
+        self.file.write_all_at(&self.buffer, page_at)?;
+
+        let before_last = u64::try_from(self.buffer.len() - PAGE_LEN).unwrap_or(u64::MAX);
+        self.page_at = Some(page_at + before_last);
+        if self.buffer.len() > BUFFER_KEPT {
+            self.buffer.drain(..self.buffer.len() - PAGE_LEN);
+            self.buffer.shrink_to_fit();
+        }
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -183,5 +236,41 @@ fn sync_parent(folder: &Path) -> io::Result<()> {
 
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+/// What the system keeps in memory, and what segments are multiples of.
+const PAGE_BYTES: u64 = 4096;
+const PAGE_LEN: usize = 4096;
+/// A larger buffer is not kept for the next write.
+const BUFFER_KEPT: usize = 1 << 20;
 /// Zeros are written in chunks of this size.
 const FILL_BYTES: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_pages_hold_what_was_written_piece_by_piece() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut disk = FsDisk::open(&temp.path().join("log")).unwrap();
+        let mut file = disk.create("file", 1 << 20).unwrap();
+        let bytes: Vec<u8> = (0..100_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        let mut at = 0;
+        for len in [1, 0, 4094, 1, 1, 4096, 8192, 5000, 3, 60_000] {
+            file.write_at(u64::try_from(at).unwrap(), &bytes[at..at + len]).unwrap();
+            at += len;
+            let mut read = vec![0; at];
+            file.read_at(0, &mut read).unwrap();
+            assert_eq!(read, bytes[..at], "after {len} more bytes");
+        }
+        file.sync().unwrap();
+
+        // Another handle goes on in the middle of a page that it has never seen.
+        let mut file = disk.open("file").unwrap();
+        file.write_at(u64::try_from(at).unwrap(), &bytes[at..at + 10]).unwrap();
+        at += 10;
+        let mut read = vec![1; at + 4096];
+        file.read_at(0, &mut read).unwrap();
+        assert_eq!(read[..at], bytes[..at]);
+        assert!(read[at..].iter().all(|byte| *byte == 0));
+    }
+}

@@ -1,9 +1,9 @@
 //! Looks at a log without touching it: also one that is damaged, or in use by a running member.
 //!
-//! [`inspect`] gives line after line: each file, each record, and where the records of a segment stop
-//! and why. A line prints itself for people, and as JSON. What stands behind the stop of a damaged
-//! segment is shown too, marked as not chained. Of a log in use the last lines may be of a write
-//! that is under way.
+//! [`inspect`] gives line after line: each file, each record, and where the records of a segment
+//! stop and why. A line prints itself for people, and as JSON. What stands behind the stop of a
+//! damaged segment is shown too, marked as not chained. Of a log in use the last lines may be of a
+//! write that is under way.
 //!
 //! Files are opened for reading only, and no lock is taken. One segment at a time is in memory.
 
@@ -23,8 +23,8 @@ use crate::position::Position;
 use crate::recover::stop_facts;
 use crate::scan::{Found, Walk};
 
-/// Looks at the log in a folder. `describe` gets the kind and the payload of each intact record of the
-/// user and says in a few words what it is.
+/// Looks at the log in a folder. `describe` gets the kind and the payload of each intact record of
+/// the user and says in a few words what it is.
 pub fn inspect<F>(folder: &Path, describe: F) -> io::Result<Inspection<F>>
 where
     F: FnMut(u8, &[u8]) -> String,

@@ -1,9 +1,9 @@
 //! A segmented, checksummed write-ahead log of opaque records over a small disk trait.
 //!
 //! A user appends records, syncs, and acknowledges what the records say; after a crash, opening the
-//! log gives back every record that was synced, in order, and perhaps some that were appended after.
-//! If something synced is gone, opening says so and refuses: a log that comes back shorter without a
-//! word would make its owner break promises. What a record means, the log does not know.
+//! log gives back every record that was synced, in order, and perhaps some that were appended
+//! after. If something synced is gone, opening says so and refuses: a log that comes back shorter
+//! without a word would make its owner break promises. What a record means, the log does not know.
 //!
 //! ```
 //! use synod_wal::memory::MemoryDisk;
@@ -38,10 +38,11 @@
 //!
 //! # What recovery can tell
 //!
-//! The rules are tables in `decide.rs`, and their tests enumerate all cases. In short: a record says
-//! up to where everything was durable when it was written. A place without a valid record, below what
-//! any later record says, is damage. Everything else at the end was never acknowledged and is cut
-//! off, and cannot come back: each opening begins a session, and older ones do not fit behind it.
+//! The rules are tables in `decide.rs`, and their tests enumerate all cases. In short: a record
+//! says up to where everything was durable when it was written. A place without a valid record,
+//! below what any later record says, is damage. Everything else at the end was never acknowledged
+//! and is cut off, and cannot come back: each opening begins a session, and older ones do not fit
+//! behind it.
 //!
 //! Honest limits:
 //!

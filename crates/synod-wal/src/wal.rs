@@ -244,9 +244,9 @@ impl<D: Disk> Wal<D> {
         self.spares.push(spare.number);
     }
 
-    /// Syncs what was appended, and writes and syncs the proof that it was, unless the log ends with
-    /// one. To be called when idle, and before a planned end: damage to what was synced last can be
-    /// told from a torn write only by something written after it.
+    /// Syncs what was appended, and writes and syncs the proof that it was, unless the log ends
+    /// with one. To be called when idle, and before a planned end: damage to what was synced last
+    /// can be told from a torn write only by something written after it.
     pub fn seal(&mut self) -> io::Result<()> {
         self.guarded(|wal| {
             wal.write_pending()?;

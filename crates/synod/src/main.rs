@@ -1,2 +1,88 @@
-//! The command `synod`.
-fn main() {}
+//! The command `synod`: one binary for the server, a development cluster, a client and the tools.
+//!
+//! One file per command, named as the command. Usage errors exit with 2, all others with 1.
+
+mod args;
+mod bench;
+mod cli;
+mod client;
+mod compact;
+mod del;
+mod dev;
+mod family;
+mod get;
+mod json;
+mod keys;
+mod member;
+mod put;
+mod server;
+mod sim;
+mod status;
+mod text;
+mod txn;
+mod version;
+mod wal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse_from(args::rewrite(std::env::args_os().collect()));
+    let outcome = family::follow_parent().and_then(|()| run(cli.command));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("synod: {}", with_causes(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Server(args) => server::run(args),
+        Command::Dev(args) => dev::run(args),
+        Command::Put(args) => put::run(args),
+        Command::Get(args) => get::run(args),
+        Command::Del(args) => del::run(args),
+        Command::Txn(args) => txn::run(args),
+        Command::Compact(args) => compact::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Member(args) => member::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Sim(args) => sim::run(args),
+        Command::Wal(args) => wal::run(args),
+        Command::Version => {
+            version::run();
+            Ok(())
+        }
+    }
+}
+
+/// An error and its causes, each said once: some errors repeat theirs.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut words = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow::anyhow!("port in use").context("cannot listen: port in use");
+        assert_eq!(with_causes(&error.context("m1")), "m1: cannot listen: port in use");
+    }
+}

@@ -68,7 +68,7 @@ fn follow(reader: &Reader<MemoryEngine>, from: Revision) -> Revision {
 fn readers_see_whole_revisions() {
     let (mut store, mut flusher) = Store::open(MemoryEngine::new()).unwrap();
     store.apply(1, 0, &round(0)).unwrap();
-    store.slot_applied(1, 0);
+    store.slot_applied(1, 0, [0; 2]);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let reads = [0, 1, 7].map(|back| {
@@ -95,7 +95,7 @@ fn readers_see_whole_revisions() {
                 let compact = Command::Compact(Compact { revision }).encode();
                 store.apply(slot, slot, &compact).unwrap().result.unwrap();
             }
-            store.slot_applied(slot, slot);
+            store.slot_applied(slot, slot, [0; 2]);
         }
         assert!(read_whole(&store.reader(), 0));
         done.store(true, Ordering::Relaxed);

@@ -30,7 +30,7 @@ impl Etcd {
     fn run(&mut self, command: Command) -> Reply {
         let slot = self.store.applied_slot();
         let reply = self.store.apply(slot, 0, &command.encode()).unwrap();
-        self.store.slot_applied(slot, 0);
+        self.store.slot_applied(slot, 0, [0; 2]);
         reply
     }
 

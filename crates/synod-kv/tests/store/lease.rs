@@ -37,7 +37,7 @@ impl Member {
     fn run(&mut self, command: &Command) -> Result<Response, ApplyError> {
         let slot = self.store.applied_slot();
         let reply = self.store.apply(slot, self.now, &command.encode()).unwrap();
-        self.store.slot_applied(slot, self.now);
+        self.store.slot_applied(slot, self.now, [0; 2]);
         reply.result
     }
 

@@ -29,7 +29,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let limits =
         (1..6usize, 1..2000usize, 0..4usize).prop_map(|(rows_max, bytes_max, reclaim_max)| {
-            FlushLimits { rows_max, bytes_max, reclaim_max }
+            FlushLimits { rows_max, bytes_max, reclaim_max, ..Default::default() }
         });
     let step = prop_oneof![
         6 => (-100..900i64, prop::collection::vec(commands::command(), 0..4))
@@ -92,14 +92,15 @@ impl Member {
             assert_eq!(reply, model.apply(time_ms, &command), "{command:?}");
             encoded.push(bytes);
         }
-        self.store.slot_applied(slot, time_ms);
+        self.store.slot_applied(slot, time_ms, [slot, slot + 1]);
         model.time_ms = model.time_ms.max(time_ms);
         self.log.push((time_ms, encoded));
     }
 
     /// Flushes and reclaims until nothing is left to do.
     fn settle(&mut self) {
-        let limits = FlushLimits { rows_max: 3, bytes_max: 500, reclaim_max: 2 };
+        let limits =
+            FlushLimits { rows_max: 3, bytes_max: 500, reclaim_max: 2, ..Default::default() };
         while self.flusher.flush(limits).unwrap().more {}
         assert_eq!(self.store.overlay_bytes(), 0);
     }
@@ -122,7 +123,7 @@ impl Member {
             for command in commands {
                 self.store.apply(slot, *time_ms, command).unwrap();
             }
-            self.store.slot_applied(slot, *time_ms);
+            self.store.slot_applied(slot, *time_ms, [slot, slot + 1]);
         }
     }
 }

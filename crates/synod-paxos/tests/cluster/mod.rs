@@ -14,7 +14,8 @@ use bytes::Bytes;
 use synod_paxos::message::Learned;
 use synod_paxos::{
     Busy, CommandId, Event, Identity, Incarnation, Message, Options, Output, Peer, PersistId,
-    ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value, Withdrawal,
+    Prefix, ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value,
+    Withdrawal,
 };
 
 /// Rounds after which a cluster that does not come to rest is considered to run in circles.
@@ -153,6 +154,13 @@ impl Cluster {
 
 // Single steps.
 impl Cluster {
+    /// Shows the trace since the last call.
+    pub(crate) fn print_trace(&mut self) {
+        for line in self.take_trace() {
+            println!("{}", line.text);
+        }
+    }
+
     pub(crate) fn tick(&mut self, id: ReplicaId) {
         self.step(id, |replica, now| replica.handle_tick(now));
     }
@@ -271,12 +279,15 @@ impl Cluster {
             recovered.replay(record.clone());
         }
         member.halted = false;
-        member.life += 1;
+        // Lives are drawn at random in earnest: what counts up from one never meets another.
+        member.life = if member.life == 0 { id.as_u64() * 0x10 } else { member.life + 0x10_0000 };
         member.durable = PersistId::default();
         let seed = id.as_u64();
         let identity = Identity { me: member.peer, life: member.life, members, seed };
         let options = self.options.clone();
-        member.replica = Some(Replica::new(identity, options, recovered, member.stable, now));
+        let mut applied = Prefix::default();
+        member.applied.iter().for_each(|value| applied.extend(value));
+        member.replica = Some(Replica::new(identity, options, recovered, applied, now));
         self.step(id, |_, _| ());
     }
 
@@ -480,6 +491,9 @@ impl Cluster {
 
     fn check_read(&mut self, id: ReplicaId, read: ReadId, applied: Slot) {
         let current = self.reads.remove(&(id, read)).expect("a read is granted once");
+        if applied < current {
+            self.print_trace();
+        }
         assert!(applied >= current, "{id} reads at {applied} what was at {current} already");
         self.reads_granted += 1;
     }
@@ -496,7 +510,7 @@ impl Member {
         Self {
             replica: None,
             peer: Peer { id, incarnation: Incarnation::new(0x100 + id.as_u64()) },
-            life: id.as_u64() * 0x10 - 1,
+            life: 0,
             disk: Vec::new(),
             volatile: VecDeque::new(),
             held: Vec::new(),

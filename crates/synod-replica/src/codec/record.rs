@@ -1,6 +1,6 @@
 //! The codec of log records: one table of kinds.
 
-use synod_paxos::{Ballot, Peer, Prefix, Record, Slot, Value};
+use synod_paxos::{Ballot, Peer, Record, Slot, Value};
 
 use super::wire::{Codec, DecodeError, Reader, Sink};
 
@@ -41,8 +41,8 @@ pub(super) fn encode_fields<S: Sink>(record: &Record, out: &mut S) -> u8 {
             value.encode(out);
             LEARNED
         }
-        Record::Chosen(prefix) => {
-            prefix.encode(out);
+        Record::Chosen(below) => {
+            below.encode(out);
             CHOSEN
         }
     }
@@ -58,7 +58,7 @@ pub(super) fn decode_fields(kind: u8, input: &mut Reader) -> Result<Record, Deco
             Record::Accepted { ballot, slot, value: Value::decode(input)? }
         }
         LEARNED => Record::Learned { slot: Slot::decode(input)?, value: Value::decode(input)? },
-        CHOSEN => Record::Chosen(Prefix::decode(input)?),
+        CHOSEN => Record::Chosen(Slot::decode(input)?),
         found => return Err(DecodeError::Tag { of: "record kind", found }),
     })
 }

@@ -60,6 +60,7 @@ fn what_is_malformed_is_named() {
     };
     let ballot = [&[7][..], &[1, 0, 0, 0, 0, 0, 0, 0]].concat();
     let with_ballot = |rest: &[u8]| [&ballot[..], rest].concat();
+    let with_batch = |rest: &[u8]| with_ballot(&[&[1, 2], &ballot[..], rest].concat());
     let peer = |id: u8| [[id, 0, 0, 0, 0, 0, 0, 0], [0; 8]].concat();
 
     let cases = [
@@ -69,9 +70,9 @@ fn what_is_malformed_is_named() {
         (frame(8, &[0x81, 0]), DecodeError::Varint),
         (frame(11, &[0xff; 10]), DecodeError::Varint),
         (frame(4, &with_ballot(&[1, 9])), DecodeError::Tag { of: "value", found: 9 }),
-        (frame(4, &with_ballot(&[1, 2, 5, 0])), DecodeError::EmptyBatch),
+        (frame(4, &with_batch(&[5, 0])), DecodeError::EmptyBatch),
         (
-            frame(4, &with_ballot(&[1, 2, 5, 0xff, 0xff, 0xff, 0x7f])),
+            frame(4, &with_batch(&[5, 0xff, 0xff, 0xff, 0x7f])),
             DecodeError::Count { of: "commands", count: (1 << 28) - 1, fit: 0 },
         ),
         (
@@ -198,7 +199,8 @@ mod samples {
 
     pub(super) fn batch(payloads: Vec<Bytes>) -> Value {
         let commands = payloads.into_iter().map(command).collect();
-        Value::Batch(Batch { stamp: LogTime::from_millis(1234), commands })
+        let ballot = Ballot { round: 199, replica: ReplicaId::new(3) };
+        Value::Batch(Batch { ballot, stamp: LogTime::from_millis(1234), commands })
     }
 
     pub(super) fn messages() -> Vec<Message> {
@@ -245,13 +247,12 @@ mod samples {
         let ballot = Ballot { round: 200, replica: ReplicaId::new(2) };
         let slot = Slot::new(130);
         let peer = Peer { id: ReplicaId::new(2), incarnation: Incarnation::new(u64::MAX) };
-        let prefix = Prefix { end: slot, barrier: ballot, time: LogTime::from_millis(99) };
         vec![
             Record::Met(peer),
             Record::Promised(ballot),
             Record::Accepted { ballot, slot, value: batch(vec![Bytes::from_static(b"one")]) },
             Record::Learned { slot, value: Value::Barrier(ballot) },
-            Record::Chosen(prefix),
+            Record::Chosen(slot),
         ]
     }
 }
@@ -287,8 +288,10 @@ mod arbitrary {
     }
 
     fn value() -> impl Strategy<Value = Value> {
-        let batch = (number(), prop::collection::vec(command(), 1..4)).prop_map(|(stamp, c)| {
-            Value::Batch(Batch { stamp: LogTime::from_millis(stamp), commands: c.into() })
+        let commands = prop::collection::vec(command(), 1..4);
+        let batch = (ballot(), number(), commands).prop_map(|(ballot, stamp, commands)| {
+            let (stamp, commands) = (LogTime::from_millis(stamp), commands.into());
+            Value::Batch(Batch { ballot, stamp, commands })
         });
         prop_oneof![Just(Value::Noop), ballot().prop_map(Value::Barrier), batch]
     }
@@ -384,7 +387,7 @@ mod arbitrary {
                 value
             }),
             (slot(), value()).prop_map(|(slot, value)| Record::Learned { slot, value }),
-            prefix().prop_map(Record::Chosen),
+            slot().prop_map(Record::Chosen),
         ]
     }
 }

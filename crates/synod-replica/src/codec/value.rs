@@ -9,7 +9,7 @@ use super::wire::{Codec, DecodeError, Reader, Sink};
 
 codec_of_fields! {
     Command { id, payload }
-    Batch { stamp, commands }
+    Batch { ballot, stamp, commands }
     AcceptedValue { ballot, value }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use proptest::prelude::*;
-use synod_paxos::{Ballot, Incarnation, Options};
+use synod_paxos::{Ballot, Incarnation, Options, Prefix};
 
 use super::*;
 
@@ -48,8 +48,8 @@ impl StateMachine for Counter {
         self.count
     }
 
-    fn slot_applied(&mut self, slot: Slot, _stamp: LogTime) {
-        self.applied = slot.next();
+    fn slot_applied(&mut self, applied: Prefix) {
+        self.applied = applied.end;
     }
 
     fn log_durable(&mut self, below: Slot) {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use synod_paxos::{Ballot, CommandId, LogTime, Prefix};
+use synod_paxos::{Ballot, CommandId, LogTime};
 use synod_wal::memory::MemoryDisk;
 
 use super::*;
@@ -202,15 +202,13 @@ fn records(count: u64) -> Vec<Record> {
 
 /// What is no value: who was met, what was promised, how far slots are chosen.
 fn facts(chosen: u64) -> Vec<Record> {
-    let mut prefix = Prefix::default();
-    (1..chosen).for_each(|slot| prefix.extend(&value(slot)));
     let peer = |id| Peer { id: ReplicaId::new(id), incarnation: Incarnation::new(id) };
     let promised = Ballot { round: 9, replica: MEMBER };
     vec![
         Record::Met(peer(1)),
         Record::Met(peer(3)),
         Record::Promised(promised),
-        Record::Chosen(prefix),
+        Record::Chosen(Slot::new(chosen)),
     ]
 }
 
@@ -218,5 +216,5 @@ fn value(number: u64) -> Value {
     let id = CommandId { replica: MEMBER, life: 1, number };
     let payload = Bytes::from(vec![7; 600]);
     let commands = [Command { id, payload }].into();
-    Value::Batch(Batch { stamp: LogTime::from_millis(number), commands })
+    Value::Batch(Batch { ballot: Ballot::ZERO, stamp: LogTime::from_millis(number), commands })
 }

@@ -114,8 +114,8 @@ fn the_error_names_place_and_proof() {
     );
     assert_eq!(
         error.to_string(),
-        "segment 0 is damaged at offset 712: no valid record, but a later one proves that all below \
-         1168 had been synced"
+        "segment 0 is damaged at offset 712: no valid record, but a later one proves that all \
+         below 1168 had been synced"
     );
 }
 
@@ -137,7 +137,10 @@ fn a_lost_file_in_the_middle_or_at_the_front_is_damage() {
         let mut disk = restored(&image);
         disk.remove(&segment_file(number)).unwrap();
         let error = try_open(&disk).map(|_| ()).unwrap_err();
-        let missing = matches!(error, OpenError::Damaged { segment, reason: Damage::SegmentMissing, .. } if segment == number);
+        let missing = matches!(
+            error,
+            OpenError::Damaged { segment, reason: Damage::SegmentMissing, .. } if segment == number
+        );
         assert!(missing, "{number}: {error}");
     }
 }

@@ -72,7 +72,8 @@ proptest! {
             previous,
         };
         let mut bytes = Vec::new();
-        let digest = header.encode(&[&payload[..payload.len() / 2], &payload[payload.len() / 2..]], salt, &mut bytes);
+        let (begin, end) = payload.split_at(payload.len() / 2);
+        let digest = header.encode(&[begin, end], salt, &mut bytes);
         prop_assert_eq!(bytes.len() % 8, 0);
         prop_assert_eq!(RecordHeader::decode(&bytes, header.position, salt), Some(header));
         prop_assert_eq!(crate::format::record_digest(&bytes), Some(digest));

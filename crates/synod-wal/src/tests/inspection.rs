@@ -86,9 +86,10 @@ fn missing_and_broken_files_are_told() {
     fs::write(folder.path().join("0000000000000009.half"), "").unwrap();
     let lines = lines(folder.path());
     assert!(lines.contains(&Line::Missing { number: 1 }));
-    assert!(lines.iter().any(
-        |line| matches!(line, Line::Segment { number: 2, header: Err(problem), .. } if problem.contains("checksum"))
-    ));
+    assert!(lines.iter().any(|line| matches!(
+        line,
+        Line::Segment { number: 2, header: Err(problem), .. } if problem.contains("checksum")
+    )));
     assert!(lines[0].to_string().contains("unfinished"), "{}", lines[0]);
 }
 

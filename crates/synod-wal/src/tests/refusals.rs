@@ -15,7 +15,10 @@ fn a_foreign_log_is_refused() {
     let other = Owner([8; 32]);
     let error = error_of(&disk, other, OPTIONS);
     assert!(
-        matches!(error, OpenError::ForeignOwner { found, expected } if found == OWNER && expected == other),
+        matches!(
+            error,
+            OpenError::ForeignOwner { found, expected } if found == OWNER && expected == other
+        ),
         "{error}"
     );
     assert_eq!(Wal::peek_owner(&mut disk.clone()).unwrap(), Some(OWNER));

@@ -1,0 +1,100 @@
+//! The initial cluster: who its members are, and what their ids are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::url::Url;
+use super::{ConfigError, urls};
+
+/// A member as the initial cluster names it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MemberConfig {
+    /// Derived from its peer URLs and the cluster's token; never 0.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Where its peers find it, in order; the first one is dialled.
+    pub peer_urls: Vec<Url>,
+}
+
+/// Reads `NAME=URL,NAME=URL`; a name may come more than once, with more URLs.
+pub(super) fn parse(text: &str, token: &str) -> Result<Vec<MemberConfig>, ConfigError> {
+    let mut named: BTreeMap<String, Vec<Url>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let bad = || ConfigError::BadInitialCluster { part: part.to_owned() };
+        let (name, url) = part.split_once('=').ok_or_else(bad)?;
+        if name.is_empty() {
+            return Err(bad());
+        }
+        for url in urls("initial-cluster", url)? {
+            if !seen.insert(url.clone()) {
+                return Err(ConfigError::DuplicateUrl { url: url.to_string() });
+            }
+            named.entry(name.to_owned()).or_default().push(url);
+        }
+    }
+    if named.is_empty() {
+        return Err(ConfigError::BadInitialCluster { part: text.to_owned() });
+    }
+    let mut members: Vec<_> =
+        named.into_iter().map(|(name, urls)| member(name, urls, token)).collect();
+    members.sort_by_key(|member| member.id);
+    Ok(members)
+}
+
+/// A cluster of one.
+pub(super) fn alone(name: &str, peer_urls: &[Url], token: &str) -> Vec<MemberConfig> {
+    vec![member(name.to_owned(), peer_urls.to_vec(), token)]
+}
+
+/// This member, if the cluster knows it under the URLs it advertises.
+pub(super) fn find<'a>(
+    members: &'a [MemberConfig],
+    name: &str,
+    advertised: &[Url],
+) -> Result<&'a MemberConfig, ConfigError> {
+    let Some(me) = members.iter().find(|member| member.name == name) else {
+        let known = members.iter().map(|member| member.name.clone()).collect();
+        return Err(ConfigError::NameNotInCluster { name: name.to_owned(), known });
+    };
+    let mut advertised = advertised.to_vec();
+    advertised.sort();
+    if me.peer_urls != advertised {
+        return Err(ConfigError::AdvertiseMismatch {
+            name: name.to_owned(),
+            in_cluster: join(&me.peer_urls),
+            advertised: join(&advertised),
+        });
+    }
+    Ok(me)
+}
+
+/// The id of the cluster of these members, which are in order.
+pub(super) fn cluster_id(members: &[MemberConfig]) -> u64 {
+    let mut hasher = blake3::Hasher::new_derive_key("synod cluster id of member ids");
+    for member in members {
+        hasher.update(&member.id.to_le_bytes());
+    }
+    id_of(&hasher)
+}
+
+fn member(name: String, mut peer_urls: Vec<Url>, token: &str) -> MemberConfig {
+    peer_urls.sort();
+    let mut hasher = blake3::Hasher::new_derive_key("synod member id of peer urls and token");
+    for url in &peer_urls {
+        hasher.update(url.to_string().as_bytes()).update(b"\0");
+    }
+    hasher.update(token.as_bytes());
+    MemberConfig { id: id_of(&hasher), name, peer_urls }
+}
+
+/// The first bytes of the hash; 0 names nobody, so it is not given away.
+fn id_of(hasher: &blake3::Hasher) -> u64 {
+    let hash = hasher.finalize();
+    let first = hash.as_bytes().first_chunk().expect("a hash has 32 bytes");
+    u64::from_le_bytes(*first).max(1)
+}
+
+fn join(urls: &[Url]) -> String {
+    urls.iter().map(Url::to_string).collect::<Vec<_>>().join(",")
+}

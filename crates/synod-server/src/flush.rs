@@ -1,0 +1,227 @@
+//! The thread that takes applied rows to the engine, behind the log.
+//!
+//! It wakes every [`INTERVAL`], or earlier when much waits or somebody asks. Its failure ends the
+//! process: nobody knows what the engine holds then, and the log has it all.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use synod_kv::{Engine, FlushLimits, Flusher, StorageError};
+use tokio::sync::watch;
+
+use crate::server::{FatalReason, FatalSink};
+
+/// Speaks to the flusher's thread.
+#[derive(Clone, Debug)]
+pub(crate) struct FlushHandle {
+    shared: Arc<Shared>,
+    rounds_done: watch::Receiver<u64>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    orders: Mutex<Orders>,
+    ordered: Condvar,
+    /// Signalled after each round, and at the end.
+    progressed: Condvar,
+    /// Everything below this slot survives a crash without the log.
+    stable_slot: AtomicU64,
+    /// Slots from this one on must wait: the log does not hold them durably yet.
+    allowed_below: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    rounds_asked: u64,
+    rounds_done: u64,
+    stop: bool,
+    ended: bool,
+}
+
+/// Rows wait at most so long.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// One batch.
+const LIMITS: FlushLimits =
+    FlushLimits { rows_max: 8192, bytes_max: 8 << 20, reclaim_max: 4096, slot_below: 0 };
+
+/// Starts the thread. `stable_slot` is what the engine holds now.
+pub(crate) fn start<E: Engine>(
+    flusher: Flusher<E>,
+    stable_slot: u64,
+    fatal: FatalSink,
+) -> io::Result<(FlushHandle, JoinHandle<()>)> {
+    let shared = Arc::new(Shared {
+        orders: Mutex::default(),
+        ordered: Condvar::new(),
+        progressed: Condvar::new(),
+        stable_slot: AtomicU64::new(stable_slot),
+        allowed_below: AtomicU64::new(stable_slot),
+    });
+    let (done, rounds_done) = watch::channel(0);
+    let handle = FlushHandle { shared: Arc::clone(&shared), rounds_done };
+    let thread = std::thread::Builder::new().name("synod-flush".to_owned()).spawn(move || {
+        if let Err(error) = run(flusher, &shared, &done) {
+            fatal.tell(FatalReason::Store(error.to_string()));
+        }
+        shared.orders.lock().ended = true;
+        shared.progressed.notify_all();
+    })?;
+    Ok((handle, thread))
+}
+
+fn run<E: Engine>(
+    mut flusher: Flusher<E>,
+    shared: &Shared,
+    done: &watch::Sender<u64>,
+) -> Result<(), StorageError<E::Error>> {
+    let mut round = 0;
+    loop {
+        let (asked, stop) = wait(shared, round);
+        loop {
+            let slot_below = shared.allowed_below.load(Ordering::Acquire);
+            let flushed = flusher.flush(FlushLimits { slot_below, ..LIMITS })?;
+            shared.stable_slot.store(flushed.applied_slot, Ordering::Release);
+            // A few rows that came meanwhile are not worth a sync of their own.
+            let much = flushed.rows >= LIMITS.rows_max / 2 || flushed.reclaimed > 0;
+            let stuck = flushed.rows == 0 && flushed.reclaimed == 0;
+            if stuck || !(flushed.more && (much || stop)) {
+                break;
+            }
+        }
+        round = asked;
+        shared.orders.lock().rounds_done = round;
+        shared.progressed.notify_all();
+        // Nobody may be listening.
+        done.send_replace(round);
+        if stop {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits until it is time; tells how many rounds were asked for, and whether it is the last one.
+fn wait(shared: &Shared, round: u64) -> (u64, bool) {
+    let mut orders = shared.orders.lock();
+    if orders.rounds_asked == round && !orders.stop {
+        shared.ordered.wait_for(&mut orders, INTERVAL);
+    }
+    (orders.rounds_asked, orders.stop)
+}
+
+impl FlushHandle {
+    /// Everything below survives a crash without the log.
+    pub(crate) fn stable_slot(&self) -> u64 {
+        self.shared.stable_slot.load(Ordering::Acquire)
+    }
+
+    /// Asks for a round now; gives its number.
+    pub(crate) fn ask(&self) -> u64 {
+        let mut orders = self.shared.orders.lock();
+        orders.rounds_asked += 1;
+        let round = orders.rounds_asked;
+        drop(orders);
+        self.shared.ordered.notify_one();
+        round
+    }
+
+    /// The log holds everything below this slot durably, so the engine may.
+    pub(crate) fn allow_below(&self, slot: u64) {
+        self.shared.allowed_below.fetch_max(slot, Ordering::AcqRel);
+    }
+
+    /// Asks for a round and waits for it on this thread, or until the flusher has ended. One round,
+    /// not until memory is free: rows may wait for the log, and for that this thread must go on.
+    pub(crate) fn wait_for_round(&self) {
+        let round = self.ask();
+        let mut orders = self.shared.orders.lock();
+        while orders.rounds_done < round && !orders.ended {
+            self.shared.progressed.wait(&mut orders);
+        }
+    }
+
+    /// Asks for a round and waits until it is done. False if there will be none.
+    pub(crate) async fn round(&self) -> bool {
+        let round = self.ask();
+        self.rounds_done.clone().wait_for(|done| *done >= round).await.is_ok()
+    }
+
+    /// Asks for a last round. The thread ends after it.
+    pub(crate) fn stop(&self) {
+        self.shared.orders.lock().stop = true;
+        self.shared.ordered.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use synod_kv::{Command, Key, MemoryEngine, Put, Store, WriteBatch};
+
+    use super::*;
+
+    /// An engine whose disk is full.
+    #[derive(Debug, Default)]
+    struct FullEngine(MemoryEngine);
+
+    impl Engine for FullEngine {
+        type Error = io::Error;
+
+        fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
+            self.0.get(key).map_err(io::Error::other)
+        }
+
+        fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<(Bytes, Bytes)>> {
+            self.0.scan(from, to, limit).map_err(io::Error::other)
+        }
+
+        fn write(&self, _: WriteBatch) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn bytes_on_disk(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+    }
+
+    fn put_once<E: Engine>(store: &mut Store<E>) {
+        let key = Key::new(Bytes::from_static(b"key")).unwrap();
+        let put = Command::Put(Put::new(key, Bytes::from_static(b"value"))).encode();
+        store.apply(1, 0, &put).unwrap();
+        store.slot_applied(1, 0, [0; 2]);
+    }
+
+    #[tokio::test]
+    async fn a_round_takes_what_waits_to_the_engine() {
+        let (mut store, flusher) = Store::open(MemoryEngine::default()).unwrap();
+        let (sink, _reasons) = FatalSink::new();
+        let (flush, thread) = start(flusher, 1, sink).unwrap();
+        put_once(&mut store);
+        assert!(flush.round().await);
+        assert_eq!(flush.stable_slot(), 1, "the log does not hold it yet");
+        flush.allow_below(2);
+        assert!(flush.round().await);
+        assert_eq!(flush.stable_slot(), 2);
+        assert_eq!(store.overlay_bytes(), 0);
+        flush.stop();
+        thread.join().unwrap();
+        assert!(!flush.round().await, "there is nobody any more");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_fatal_and_nobody_waits_for_ever() {
+        let (mut store, flusher) = Store::open(FullEngine::default()).unwrap();
+        let (sink, mut reasons) = FatalSink::new();
+        let (flush, thread) = start(flusher, 1, sink).unwrap();
+        put_once(&mut store);
+        flush.allow_below(2);
+        assert!(!flush.round().await);
+        assert!(matches!(reasons.recv().await, Some(FatalReason::Store(_))));
+        assert_eq!(flush.stable_slot(), 1);
+        thread.join().unwrap();
+        flush.wait_for_round();
+    }
+}

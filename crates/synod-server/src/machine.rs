@@ -1,0 +1,86 @@
+//! The store as the replica's state machine.
+
+use synod_kv::{Reply, Store};
+use synod_paxos::{Ballot, LogTime, Prefix, ReplicaId, Slot};
+use synod_replica::{Entry, StateMachine};
+
+use crate::engine::RedbEngine;
+use crate::flush::FlushHandle;
+use crate::server::{FatalReason, FatalSink};
+
+/// Applies what the log has chosen to the store.
+#[derive(Debug)]
+pub(crate) struct KvMachine {
+    store: Store<RedbEngine>,
+    flush: FlushHandle,
+    fatal: FatalSink,
+    /// The store has failed: nothing is applied any more, and the process is about to end.
+    failed: bool,
+}
+
+/// The store failed while it applied a command, or before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the store of this member has failed, and the member stops")]
+pub(crate) struct StoreFailed;
+
+/// So many bytes of rows wait before the flusher is asked to hurry.
+const HURRY_BYTES: usize = 16 << 20;
+
+impl KvMachine {
+    pub(crate) const fn new(
+        store: Store<RedbEngine>,
+        flush: FlushHandle,
+        fatal: FatalSink,
+    ) -> Self {
+        Self { store, flush, fatal, failed: false }
+    }
+}
+
+impl StateMachine for KvMachine {
+    type Reply = Result<Reply, StoreFailed>;
+
+    fn apply(&mut self, entry: Entry<'_>) -> Self::Reply {
+        if self.failed {
+            return Err(StoreFailed);
+        }
+        let (slot, time) = (entry.slot.as_u64(), entry.time.as_millis());
+        self.store.apply(slot, time, entry.payload).map_err(|error| {
+            self.failed = true;
+            self.fatal.tell(FatalReason::Store(error.to_string()));
+            StoreFailed
+        })
+    }
+
+    fn slot_applied(&mut self, applied: Prefix) {
+        if self.failed {
+            return;
+        }
+        let Ballot { round, replica } = applied.barrier;
+        let (slot, barrier) = (applied.end.as_u64() - 1, [round, replica.as_u64()]);
+        self.store.slot_applied(slot, applied.time.as_millis(), barrier);
+        if self.store.overlay_bytes() >= HURRY_BYTES {
+            self.flush.ask();
+        }
+        // Memory is bounded: a disk that cannot keep up slows the member down.
+        if self.store.must_wait() {
+            self.flush.wait_for_round();
+        }
+    }
+
+    fn log_durable(&mut self, below: Slot) {
+        self.flush.allow_below(below.as_u64());
+    }
+
+    fn applied(&self) -> Prefix {
+        let [round, replica] = self.store.barrier();
+        Prefix {
+            end: Slot::new(self.store.applied_slot()),
+            barrier: Ballot { round, replica: ReplicaId::new(replica) },
+            time: LogTime::from_millis(self.store.time_ms()),
+        }
+    }
+
+    fn stable_watermark(&self) -> Slot {
+        Slot::new(self.flush.stable_slot())
+    }
+}

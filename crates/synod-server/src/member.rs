@@ -1,0 +1,264 @@
+//! The member behind the services: folder, store, log, protocol and peers, put together.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use synod_etcd::Limits;
+use synod_kv::{Reader, StorageError, Store};
+use synod_paxos::{Identity, Incarnation, Peer, Recovered, ReplicaId};
+use synod_replica::log::OpenError;
+use synod_replica::{Handle, Log, LogIdentity, Outbox, Running, RuntimeOptions};
+use synod_transport::{
+    BindError, Lane, Listening, PeerIdentity, Transport, TransportHandle, TransportOptions, Who,
+};
+use synod_wal::{FolderError, FsDisk};
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use crate::config::{ClusterState, ServerConfig};
+use crate::data_folder::{DataFolder, DataFolderError, MemberIdentity};
+use crate::engine::{EngineError, RedbEngine};
+use crate::events::EventLog;
+use crate::flush::{self, FlushHandle};
+use crate::leadership::Leadership;
+use crate::listener::ListenError;
+use crate::machine::KvMachine;
+use crate::measured::MeasuredDisk;
+use crate::metrics::Metrics;
+use crate::random::random;
+use crate::server::FatalSink;
+use crate::service::{self, Context};
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A client port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A peer port.
+    #[error(transparent)]
+    Peers(#[from] BindError),
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] DataFolderError),
+    /// The folder of the log.
+    #[error(transparent)]
+    LogFolder(#[from] FolderError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The file of the store.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StorageError<EngineError>),
+    /// The system has no thread or no randomness to give.
+    #[error("the system refuses: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A member at work.
+pub(crate) struct Member {
+    pub(crate) context: Arc<Context>,
+    pub(crate) running: Running<KvMachine>,
+    pub(crate) flusher: std::thread::JoinHandle<()>,
+    /// Keeps the lock.
+    pub(crate) folder: DataFolder,
+}
+
+/// What a member's folder holds, opened.
+struct Opened {
+    folder: DataFolder,
+    store: Store<RedbEngine>,
+    flusher: synod_kv::Flusher<RedbEngine>,
+    log: Log<MeasuredDisk>,
+    recovered: Recovered,
+    incarnation: Incarnation,
+}
+
+impl Member {
+    /// Opens the folder and starts the threads. Blocks while the log is read.
+    pub(crate) fn start(config: &Arc<ServerConfig>, fatal: &FatalSink) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::default());
+        let Opened { folder, store, flusher, log, recovered, incarnation } =
+            open(config, &metrics)?;
+        let round = recovered.promised.round;
+        let leadership = Arc::new(Leadership::new(config.member_id, round));
+        let (flush, flusher) = flush::start(flusher, store.applied_slot(), fatal.clone())?;
+        let reader = store.reader();
+        let transport = Arc::new(OnceLock::new());
+        let mut events = EventLog {
+            config: Arc::clone(config),
+            leadership: Arc::clone(&leadership),
+            metrics: Arc::clone(&metrics),
+            ignored_told: None,
+        };
+        let running = Running::start(
+            identity(config, incarnation)?,
+            runtime_options(config),
+            (log, recovered),
+            KvMachine::new(store, flush.clone(), fatal.clone()),
+            PeerOutbox(Arc::clone(&transport)),
+            move |event| events.take(event),
+        )?;
+        let parts = Parts { reader, flush, leadership, metrics, transport };
+        let context = Arc::new(parts.context(config, running.handle().clone(), fatal.clone()));
+        Ok(Self { context, running, flusher, folder })
+    }
+
+    /// Starts to talk to the peers.
+    pub(crate) fn connect(&self, listening: Listening) {
+        let Context { config, handle, metrics, transport, .. } = &*self.context;
+        let me = handle.me();
+        let others = config.members.iter().filter(|member| member.id != config.member_id);
+        let who = Who {
+            cluster: config.cluster_id,
+            me: PeerIdentity { id: me.id.as_u64(), incarnation: me.incarnation.as_u64() },
+            peers: others.map(|member| (member.id, member.peer_urls[0].address())).collect(),
+            about: Bytes::from(service::about(config)),
+        };
+        let (frames, gone) = (handle.clone(), handle.clone());
+        let bad_frames = BadFrames { metrics: Arc::clone(metrics), told: Mutex::new(None) };
+        let started = Transport::start(
+            who,
+            TransportOptions::default(),
+            listening,
+            move |from, frame| {
+                let peer = Peer {
+                    id: ReplicaId::new(from.id),
+                    incarnation: Incarnation::new(from.incarnation),
+                };
+                if let Err(error) = frames.deliver_frame(peer, frame) {
+                    bad_frames.tell(peer, &error);
+                }
+            },
+            move |peer| gone.unreachable(ReplicaId::new(peer)),
+        );
+        assert!(transport.set(started).is_ok(), "a member connects once");
+    }
+}
+
+/// Opens what the folder holds, and checks that it belongs together.
+fn open(config: &ServerConfig, metrics: &Arc<Metrics>) -> Result<Opened, StartError> {
+    let owner = MemberIdentity {
+        cluster: config.cluster_id,
+        member: config.member_id,
+        name: config.name.clone(),
+    };
+    let mut folder = DataFolder::open(&config.data_dir, owner)?;
+    if config.cluster_state == ClusterState::Existing {
+        folder.check_not_new()?;
+    }
+    let disk = FsDisk::open(&folder.log_folder())?;
+    let mut disk = MeasuredDisk { disk, metrics: Arc::clone(metrics) };
+    let found = LogIdentity::peek(&mut disk)?;
+    folder.check_log(found.map(|log| log.me.incarnation.as_u64()))?;
+
+    let start = Instant::now();
+    let engine = RedbEngine::open(&folder.store_file(), Arc::clone(metrics))?;
+    let (store, flusher) = Store::open(engine)?;
+    let applied = synod_paxos::Slot::new(store.applied_slot());
+    let (log, opened) = Log::open(
+        disk,
+        config.cluster_id,
+        ReplicaId::new(config.member_id),
+        Incarnation::new(random()?),
+        synod_wal::Options::default(),
+        applied,
+    )?;
+    let incarnation = opened.identity.me.incarnation;
+    folder.keep_identity(incarnation.as_u64())?;
+    info!(
+        folder = %config.data_dir.display(), %incarnation, %applied,
+        records = opened.recovery.records, tail = ?opened.recovery.tail, took = ?start.elapsed(),
+        "opened the data folder"
+    );
+    Ok(Opened { folder, store, flusher, log, recovered: opened.recovered, incarnation })
+}
+
+fn identity(config: &ServerConfig, incarnation: Incarnation) -> io::Result<Identity> {
+    Ok(Identity {
+        me: Peer { id: ReplicaId::new(config.member_id), incarnation },
+        life: random()?,
+        members: config.members.iter().map(|member| ReplicaId::new(member.id)).collect(),
+        seed: random()?,
+    })
+}
+
+fn runtime_options(config: &ServerConfig) -> RuntimeOptions {
+    RuntimeOptions {
+        paxos: synod_paxos::Options {
+            heartbeat_interval: config.heartbeat_interval,
+            election_timeout: config.election_timeout,
+            ..synod_paxos::Options::default()
+        },
+        request_timeout: config.request_timeout(),
+        ..RuntimeOptions::default()
+    }
+}
+
+/// What the services share, before the member runs.
+struct Parts {
+    reader: Reader<RedbEngine>,
+    flush: FlushHandle,
+    leadership: Arc<Leadership>,
+    metrics: Arc<Metrics>,
+    transport: Arc<OnceLock<TransportHandle>>,
+}
+
+impl Parts {
+    fn context(
+        self,
+        config: &Arc<ServerConfig>,
+        handle: Handle<KvMachine>,
+        fatal: FatalSink,
+    ) -> Context {
+        let Self { reader, flush, leadership, metrics, transport } = self;
+        Context {
+            config: Arc::clone(config),
+            handle,
+            reader,
+            flush,
+            leadership,
+            metrics,
+            transport,
+            fatal,
+            limits: Limits::default(),
+            long_reads: Semaphore::new(LONG_READS_MAX),
+        }
+    }
+}
+
+/// Sends frames once the transport is there; what comes earlier is lost, as on any network.
+struct PeerOutbox(Arc<OnceLock<TransportHandle>>);
+
+impl Outbox for PeerOutbox {
+    fn send(&mut self, to: ReplicaId, bulk: bool, frame: Bytes) {
+        let lane = if bulk { Lane::Bulk } else { Lane::Control };
+        if let Some(transport) = self.0.get() {
+            transport.send(to.as_u64(), lane, frame);
+        }
+    }
+}
+
+/// Counts frames that do not decode, and tells of the first of each peer's run.
+struct BadFrames {
+    metrics: Arc<Metrics>,
+    told: Mutex<Option<Peer>>,
+}
+
+impl BadFrames {
+    fn tell(&self, from: Peer, error: &dyn std::error::Error) {
+        self.metrics.bad_frames.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if self.told.lock().replace(from) != Some(from) {
+            warn!(peer = %from.id, %error, "a peer sent a frame that does not decode");
+        }
+    }
+}
+
+/// Ranges of many keys that are answered at a time; others wait.
+const LONG_READS_MAX: usize = 4;

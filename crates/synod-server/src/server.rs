@@ -1,0 +1,216 @@
+//! A server from its start to its end, inside a process that may hold several.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use synod_paxos::HaltReason;
+use synod_replica::Exit;
+use synod_transport::Listening;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::{ServerConfig, Url};
+use crate::data_folder::DataFolder;
+use crate::listener::Listener;
+use crate::member::{Member, StartError};
+use crate::service::{Context, Services};
+
+/// A running server.
+pub struct Server {
+    context: Arc<Context>,
+    addresses: Vec<SocketAddr>,
+    /// Stops the listeners.
+    stop: CancellationToken,
+    listeners: JoinHandle<()>,
+    announcer: JoinHandle<()>,
+    flusher: std::thread::JoinHandle<()>,
+    ended: oneshot::Receiver<Exit>,
+    fatal: mpsc::Receiver<FatalReason>,
+    folder: DataFolder,
+}
+
+/// Why a member must not go on.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum FatalReason {
+    /// The store failed.
+    #[error("the store failed: {0}")]
+    Store(String),
+    /// The log failed.
+    #[error("the log failed: {0}")]
+    Log(String),
+    /// The protocol forbids it.
+    #[error("{0}")]
+    Halted(HaltReason),
+    /// A thread of the member died.
+    #[error("a thread of the member died: this is a bug")]
+    Died,
+}
+
+/// Where fatal reasons go. The first one counts.
+#[derive(Clone)]
+pub(crate) struct FatalSink(mpsc::Sender<FatalReason>);
+
+impl FatalSink {
+    /// A sink, and where its reason comes out.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<FatalReason>) {
+        let (sender, receiver) = mpsc::channel(1);
+        (Self(sender), receiver)
+    }
+
+    /// The member must stop.
+    pub(crate) fn tell(&self, reason: FatalReason) {
+        // When it is full, a reason is on its way already.
+        let _ = self.0.try_send(reason);
+    }
+}
+
+impl fmt::Debug for FatalSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FatalSink")
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Takes the ports, opens the data folder and starts to serve. Requests wait until there is a
+    /// leader.
+    ///
+    /// # Errors
+    /// If a port, the folder or what is in it cannot be had.
+    pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
+        let peers: Vec<String> = config.listen_peer_urls.iter().map(Url::address).collect();
+        let listening = Listening::bind(&peers).await?;
+        let listener = Listener::bind(&config.listen_client_urls).await?;
+        let addresses = listener.addresses();
+        let config = Arc::new(config);
+        let (sink, fatal) = FatalSink::new();
+        let started = tokio::task::spawn_blocking(move || Member::start(&config, &sink)).await;
+        let member = started.map_err(std::io::Error::other)??;
+        member.connect(listening);
+        let Member { context, running, flusher, folder } = member;
+
+        let (exit, ended) = oneshot::channel();
+        std::thread::Builder::new().name("synod-exit".to_owned()).spawn(move || {
+            // Nobody may be waiting.
+            let _ = exit.send(running.join());
+        })?;
+        let stop = CancellationToken::new();
+        let services = Services::new(Arc::clone(&context));
+        let listeners = tokio::spawn(listener.serve(services, stop.clone()));
+        let announcer = tokio::spawn(announce(Arc::clone(&context)));
+        let server =
+            Self { context, addresses, stop, listeners, announcer, flusher, ended, fatal, folder };
+        Ok(server)
+    }
+
+    /// Where clients are served.
+    #[must_use]
+    pub fn client_addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Waits until there is a leader to serve requests with.
+    pub async fn ready(&self) {
+        let mut known = self.context.leadership.watch();
+        // The sender is in the context, which is here.
+        let _ = known.wait_for(|known| *known).await;
+    }
+
+    /// Waits until the member must not go on, and says why. Then only [`Server::shutdown`] is left.
+    pub async fn failed(&mut self) -> FatalReason {
+        tokio::select! {
+            Some(reason) = self.fatal.recv() => reason,
+            ended = &mut self.ended => match ended {
+                Ok(Exit::Halted(reason)) => FatalReason::Halted(reason),
+                Ok(Exit::LogFailed(error)) => FatalReason::Log(error.to_string()),
+                Ok(Exit::Stopped) | Err(_) => FatalReason::Died,
+            },
+        }
+    }
+
+    /// Stops in order: hands leadership over, answers what was asked, lets clients go elsewhere,
+    /// and leaves a folder that starts quickly.
+    pub async fn shutdown(self) {
+        let Self { context, stop, listeners, announcer, flusher, mut ended, folder, .. } = self;
+        announcer.abort();
+        hand_over(&context).await;
+        stop.cancel();
+        // A listener that panicked has said so.
+        let _ = listeners.await;
+        if !ended.is_terminated() {
+            let handle = context.handle.clone();
+            // It may wait for a place in the queue.
+            let _ = tokio::task::spawn_blocking(move || handle.shutdown()).await;
+            let limit = context.config.request_timeout() + HAND_OVER;
+            if timeout(limit, &mut ended).await.is_err() {
+                warn!("the member did not end in time");
+            }
+        }
+        context.flush.stop();
+        let _ = tokio::task::spawn_blocking(move || flusher.join()).await;
+        if let Some(transport) = context.transport.get() {
+            transport.shutdown().await;
+        }
+        drop(folder);
+        info!("stopped");
+    }
+}
+
+/// Lets another member lead before this one goes, so that no write waits for an election.
+async fn hand_over(context: &Context) {
+    if !context.leadership.is_leader() || context.config.members.len() == 1 {
+        return;
+    }
+    match timeout(HAND_OVER, context.handle.transfer_leadership(None)).await {
+        Ok(Ok(())) => info!("handed leadership over"),
+        Ok(Err(reason)) => warn!(%reason, "stopping as the leader"),
+        Err(_) => warn!("stopping as the leader: nobody took over in time"),
+    }
+}
+
+/// Says who is missing while nothing can be served, and once, that it can.
+async fn announce(context: Arc<Context>) {
+    let mut known = context.leadership.watch();
+    loop {
+        tokio::select! {
+            ready = known.wait_for(|known| *known) => {
+                if ready.is_ok() {
+                    let urls = &context.config.advertise_client_urls;
+                    let urls: Vec<String> = urls.iter().map(Url::to_string).collect();
+                    info!(clients = urls.join(","), "ready to serve client requests");
+                }
+                return;
+            }
+            () = sleep(WAITING_INTERVAL) => {
+                let status = context.handle.status();
+                let heard = |id: &u64| status.hears.iter().any(|heard| heard.as_u64() == *id);
+                let others = context.config.members.iter().map(|member| member.id);
+                let others = others.filter(|id| *id != context.config.member_id);
+                let missing: Vec<String> = others
+                    .filter(|id| !heard(id))
+                    .map(|id| context.config.name_of(id))
+                    .collect();
+                if missing.is_empty() {
+                    info!("waiting for a leader: all members are heard");
+                } else {
+                    info!(missing = missing.join(", "), "waiting for other members");
+                }
+            }
+        }
+    }
+}
+
+/// Another member takes over within this time, or not at all.
+const HAND_OVER: Duration = Duration::from_secs(2);
+/// Between lines that say who is missing.
+const WAITING_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,0 +1,100 @@
+//! etcd's service Maintenance: how this member is.
+
+use std::sync::Arc;
+
+use synod_etcd::proto::etcdserverpb as pb;
+use synod_etcd::proto::etcdserverpb::maintenance_server::Maintenance;
+use synod_etcd::{EtcdError, unbuilt};
+use tonic::codegen::tokio_stream::Empty;
+use tonic::{Request, Response, Status};
+
+use super::{Context, refusal};
+use crate::{ETCD_CLUSTER_VERSION, ETCD_VERSION};
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(super) struct MaintenanceService(pub(super) Arc<Context>);
+
+#[tonic::async_trait]
+impl Maintenance for MaintenanceService {
+    type SnapshotStream = Empty<Result<pb::SnapshotResponse, Status>>;
+
+    async fn status(
+        &self,
+        _: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        let context = &self.0;
+        let status = context.handle.status();
+        let sizes = context.reader.sizes().map_err(|error| refusal::failed(&error))?;
+        let leader = context.leadership.leader();
+        let errors = if leader == 0 { vec![EtcdError::NoLeader.text().to_owned()] } else { vec![] };
+        Ok(Response::new(pb::StatusResponse {
+            header: Some(context.stamp().header(context.reader.revision())),
+            version: ETCD_VERSION.to_owned(),
+            db_size: signed(sizes.disk_bytes),
+            leader,
+            raft_index: status.chosen_watermark.as_u64() - 1,
+            raft_term: context.leadership.round(),
+            raft_applied_index: status.applied_watermark.as_u64() - 1,
+            errors,
+            db_size_in_use: signed(sizes.live_bytes.min(sizes.disk_bytes)),
+            is_learner: false,
+            storage_version: ETCD_CLUSTER_VERSION.to_owned(),
+            db_size_quota: 0,
+            downgrade_info: None,
+        }))
+    }
+
+    async fn alarm(
+        &self,
+        _: Request<pb::AlarmRequest>,
+    ) -> Result<Response<pb::AlarmResponse>, Status> {
+        Err(unbuilt::refuse("Maintenance/Alarm").into())
+    }
+
+    async fn defragment(
+        &self,
+        _: Request<pb::DefragmentRequest>,
+    ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        Err(unbuilt::refuse("Maintenance/Defragment").into())
+    }
+
+    async fn hash(
+        &self,
+        _: Request<pb::HashRequest>,
+    ) -> Result<Response<pb::HashResponse>, Status> {
+        Err(unbuilt::refuse("Maintenance/Hash").into())
+    }
+
+    async fn hash_kv(
+        &self,
+        _: Request<pb::HashKvRequest>,
+    ) -> Result<Response<pb::HashKvResponse>, Status> {
+        Err(unbuilt::refuse("Maintenance/HashKV").into())
+    }
+
+    async fn snapshot(
+        &self,
+        _: Request<pb::SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        Err(unbuilt::refuse("Maintenance/Snapshot").into())
+    }
+
+    async fn move_leader(
+        &self,
+        _: Request<pb::MoveLeaderRequest>,
+    ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        Err(unbuilt::refuse("Maintenance/MoveLeader").into())
+    }
+
+    async fn downgrade(
+        &self,
+        _: Request<pb::DowngradeRequest>,
+    ) -> Result<Response<pb::DowngradeResponse>, Status> {
+        Err(unbuilt::refuse("Maintenance/Downgrade").into())
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

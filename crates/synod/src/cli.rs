@@ -1,0 +1,89 @@
+//! The commands, and the options that several of them share.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{bench, compact, del, dev, get, member, put, server, sim, status, txn, version, wal};
+
+/// A strongly consistent key-value store on Multi-Paxos that speaks the etcd v3 API.
+#[derive(Debug, Parser)]
+#[command(name = "synod", version = version::LONG, propagate_version = false)]
+#[command(after_help = "Begin with `synod dev`: three members on this machine.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one member of a cluster.
+    Server(server::ServerArgs),
+    /// Run three members on this machine, as real processes with real data folders.
+    Dev(dev::DevArgs),
+    /// Store a value under a key.
+    Put(put::PutArgs),
+    /// Read a key or a range of keys.
+    Get(get::GetArgs),
+    /// Delete a key or a range of keys.
+    Del(del::DelArgs),
+    /// Compare, then do one of two lists of operations, all at once.
+    Txn(txn::TxnArgs),
+    /// Forget the history before a revision.
+    Compact(compact::CompactArgs),
+    /// Show what each endpoint says of itself.
+    Status(status::StatusArgs),
+    /// Look at the members of the cluster.
+    Member(member::MemberArgs),
+    /// Measure a cluster under load.
+    Bench(bench::BenchArgs),
+    /// Run whole clusters in virtual time, with faults, from a seed.
+    Sim(sim::SimArgs),
+    /// Look at a log on disk.
+    Wal(wal::WalArgs),
+    /// Print the version.
+    Version,
+}
+
+/// Which cluster to ask, and how to print the answer.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ClientArgs {
+    /// Where the members listen; the next one is tried if one cannot be reached.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        env = "SYNOD_ENDPOINTS",
+        default_value = "127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379"
+    )]
+    pub(crate) endpoints: Vec<String>,
+    /// How long to wait for an answer, for example 5s or 500ms.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    pub(crate) timeout: Duration,
+    /// How to print the answer.
+    #[arg(long, short = 'w', visible_alias = "write-out", value_enum, default_value = "simple")]
+    pub(crate) output: Output,
+}
+
+/// How to print an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Output {
+    /// Lines for people and shells.
+    Simple,
+    /// The answer's message, with keys and values in base64, as etcdctl prints it.
+    Json,
+}
+
+/// Reads a time such as `300ms`, `5s` or `2m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| format!("{text:?} is not like 5s or 300ms"))?;
+    match &text[digits.len()..] {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" if number <= 1_000_000 => Ok(Duration::from_secs(number * 60)),
+        unit => Err(format!("{unit:?} is not a unit of time: ms, s or m")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
