@@ -150,6 +150,8 @@ impl From<ApplyError> for Refusal {
             ApplyError::FutureRevision { .. } => EtcdError::FutureRevision,
             ApplyError::KeyNotFound => EtcdError::KeyNotFound,
             ApplyError::LeaseNotFound { .. } => EtcdError::LeaseNotFound,
+            ApplyError::LeaseExists { .. } => EtcdError::LeaseExists,
+            ApplyError::LeaseTtlTooLarge { .. } => EtcdError::LeaseTtlTooLarge,
             ApplyError::Malformed(_) => return Self::own(Code::Internal, error.to_string()),
         };
         Self::new(etcd).with_detail(error.to_string())

@@ -9,12 +9,19 @@
 //! compare  := comparison:u8 target:u8 keys (i64 | bytes)
 //! op       := tag:u8 body
 //! compact  := revision:i64
+//! grant    := id:i64 ttl:i64 ttl_min:u32
+//! revoke   := id:i64
+//! alive    := ids
+//! expire   := round:u64 replica:u64 ids
+//! ids      := count:u32 i64*
 //! keys     := kind:u8 start:bytes [end:bytes]
 //! bytes    := length:u32 byte*
 //! ```
 //!
 //! Numbers are little-endian. Decoding gives slices of the input, never copies, checks what the
 //! constructors check, and bounds depth and counts before it allocates.
+
+mod lease;
 
 use std::num::NonZeroU64;
 
@@ -24,6 +31,7 @@ use crate::command::{
     Assign, Bounds, Command, Compact, DeleteRange, Put, Range, Sort, SortOrder, SortTarget,
 };
 use crate::key::{Key, KeyRange};
+use crate::lease::TooManyLeases;
 use crate::revision::Revision;
 use crate::txn::{Compare, Comparison, Op, Target, Txn, TxnError};
 
@@ -37,6 +45,10 @@ const TAG_DELETE_RANGE: u8 = 2;
 const TAG_TXN: u8 = 3;
 const TAG_COMPACT: u8 = 4;
 const TAG_RANGE: u8 = 5;
+const TAG_LEASE_GRANT: u8 = 6;
+const TAG_LEASE_REVOKE: u8 = 7;
+const TAG_LEASE_KEEP_ALIVE: u8 = 8;
+const TAG_LEASE_EXPIRE: u8 = 9;
 
 const FLAG_PREV_KV: u8 = 1;
 const FLAG_KEEP_VALUE: u8 = 2;
@@ -78,6 +90,9 @@ pub enum DecodeError {
     /// A transaction that may not be.
     #[error(transparent)]
     Txn(#[from] TxnError),
+    /// Too many leases.
+    #[error(transparent)]
+    Leases(#[from] TooManyLeases),
 }
 
 impl Command {
@@ -94,6 +109,10 @@ impl Command {
                 out.put_u8(TAG_COMPACT);
                 out.put_i64_le(compact.revision.as_i64());
             }
+            Self::LeaseGrant(grant) => lease::encode_grant(&mut out, *grant),
+            Self::LeaseRevoke { id } => lease::encode_revoke(&mut out, *id),
+            Self::LeaseKeepAlive { ids } => lease::encode_keep_alive(&mut out, ids),
+            Self::LeaseExpire(expire) => lease::encode_expire(&mut out, expire),
         }
         out.freeze()
     }
@@ -116,6 +135,10 @@ impl Command {
             TAG_DELETE_RANGE => Self::DeleteRange(input.delete()?),
             TAG_TXN => Self::Txn(input.txn(1)?),
             TAG_COMPACT => Self::Compact(Compact { revision: Revision::new(input.i64()?) }),
+            TAG_LEASE_GRANT => Self::LeaseGrant(input.lease_grant()?),
+            TAG_LEASE_REVOKE => Self::LeaseRevoke { id: input.i64()? },
+            TAG_LEASE_KEEP_ALIVE => Self::LeaseKeepAlive { ids: input.lease_ids()? },
+            TAG_LEASE_EXPIRE => Self::LeaseExpire(input.lease_expire()?),
             code => return Err(DecodeError::Unknown { what: "command", code }),
         };
         match bytes.len() - input.at {

@@ -8,6 +8,7 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 
 use crate::key::{Key, KeyRange};
+use crate::lease::{LeaseExpire, LeaseGrant, LeaseIds};
 use crate::revision::Revision;
 use crate::txn::Txn;
 
@@ -22,6 +23,20 @@ pub enum Command {
     Txn(Txn),
     /// Forgets history.
     Compact(Compact),
+    /// Makes a lease.
+    LeaseGrant(LeaseGrant),
+    /// Ends a lease, due or not, and deletes its keys.
+    LeaseRevoke {
+        /// The lease.
+        id: i64,
+    },
+    /// Starts the time of leases anew.
+    LeaseKeepAlive {
+        /// The leases, in any order.
+        ids: LeaseIds,
+    },
+    /// Ends those leases that are due. Proposed by the leader, never by a client.
+    LeaseExpire(LeaseExpire),
 }
 
 /// Stores a value under a key.

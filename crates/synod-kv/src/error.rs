@@ -27,6 +27,14 @@ pub enum StorageError<F> {
         /// The stored one.
         revision: Revision,
     },
+    /// A key is attached to a lease that is not there.
+    #[error("{keys} keys have a lease, but only {attached} of these leases are stored")]
+    MissingLease {
+        /// Keys with a lease.
+        keys: u64,
+        /// Those whose lease is there.
+        attached: u64,
+    },
 }
 
 /// Why a read has no answer.

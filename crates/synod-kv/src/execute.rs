@@ -3,6 +3,8 @@
 //! Everything that can refuse a command is looked at first; from the first change on, only a
 //! failure of the engine can end it, and that ends the member.
 
+mod lease;
+
 use crate::command::{Assign, Command, Compact, DeleteRange, Put};
 use crate::engine::Engine;
 use crate::error::Stop;
@@ -29,12 +31,16 @@ impl<E: Engine> Execution<'_, E> {
     pub(crate) fn command(&mut self, command: &Command) -> Outcome<Response, E> {
         match command {
             Command::Put(put) => {
-                check_lease(put)?;
+                self.check_lease(put)?;
                 self.put(put).map(Response::Put)
             }
             Command::DeleteRange(delete) => self.delete(delete).map(Response::DeleteRange),
             Command::Txn(txn) => self.txn(txn).map(Response::Txn),
             Command::Compact(compact) => self.compact(*compact).map(Response::Compact),
+            Command::LeaseGrant(grant) => Ok(Response::LeaseGrant(self.grant(*grant)?)),
+            Command::LeaseRevoke { id } => Ok(Response::LeaseRevoke(self.revoke(*id)?)),
+            Command::LeaseKeepAlive { ids } => Ok(Response::LeaseKeepAlive(self.keep_alive(ids))),
+            Command::LeaseExpire(expire) => Ok(Response::LeaseExpire(self.expire(expire))),
         }
     }
 
@@ -128,7 +134,7 @@ impl<E: Engine> Execution<'_, E> {
                     if put.needs_key() && !exists() {
                         return Err(ApplyError::KeyNotFound.into());
                     }
-                    check_lease(put)?;
+                    self.check_lease(put)?;
                 }
                 Op::Txn(nested) => self.check_puts(nested, branches)?,
                 Op::Range(_) | Op::DeleteRange(_) => {}
@@ -163,14 +169,6 @@ impl<E: Engine> Execution<'_, E> {
 
     fn snapshot(&self) -> Snapshot<'_, State, E> {
         Snapshot::new(self.state, self.engine)
-    }
-}
-
-/// No lease exists yet, so none can be attached.
-fn check_lease(put: &Put) -> Result<(), ApplyError> {
-    match put.lease {
-        Assign::Keep | Assign::Set(0) => Ok(()),
-        Assign::Set(lease) => Err(ApplyError::LeaseNotFound { lease }),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Writes behind: takes applied rows to the engine in atomic batches, and reclaims dead ones.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::{Engine, WriteBatch};
 use crate::error::StorageError;
 use crate::overlay::Plan;
-use crate::row::{META_KEY, row_key};
+use crate::row::{self, META_KEY, row_key};
 use crate::store::Shared;
 
 /// The one writer of the engine. It may run on a thread of its own.
@@ -20,7 +21,7 @@ pub struct Flusher<E> {
 /// How much one flush may do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FlushLimits {
-    /// Rows in the batch. A slot with more goes alone.
+    /// Rows and changes of leases in the batch. A slot with more goes alone.
     pub rows_max: usize,
     /// Bytes of rows in the batch. A slot with more goes alone.
     pub bytes_max: usize,
@@ -88,12 +89,29 @@ impl<E: Engine> Flusher<E> {
     }
 
     fn encode(&self, plan: &Plan, batch: &mut WriteBatch) {
-        batch.puts.reserve_exact(plan.rows + 1);
+        batch.puts.reserve_exact(plan.leases + plan.rows + 1);
+        self.encode_leases(plan, batch);
         batch.puts.push((META_KEY, plan.meta.encode()));
         for from in (0..plan.rows).step_by(CHUNK_ROWS) {
             let chunk = from..plan.rows.min(from + CHUNK_ROWS);
             let rows = self.shared.state.read().overlay.planned(chunk);
             batch.puts.extend(rows.iter().map(|row| (row_key(row.version.at), row.encode())));
+        }
+    }
+
+    /// Of all changes of a lease only the last one counts.
+    fn encode_leases(&self, plan: &Plan, batch: &mut WriteBatch) {
+        let mut last = BTreeMap::new();
+        for from in (0..plan.leases).step_by(CHUNK_ROWS) {
+            let chunk = from..plan.leases.min(from + CHUNK_ROWS);
+            let changes = self.shared.state.read().overlay.planned_leases(chunk);
+            last.extend(changes.iter().map(|change| (row::lease_key(change.id), change.terms)));
+        }
+        for (key, terms) in last {
+            match terms {
+                Some(terms) => batch.puts.push((key, row::encode_lease(terms))),
+                None => batch.deletes.push(key),
+            }
         }
     }
 

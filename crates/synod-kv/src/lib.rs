@@ -7,8 +7,9 @@
 //!    malformed; [`Command::encode`] gives the bytes that the log replicates.
 //! 3. [`Reply`]: what the store answers.
 //! 4. `tree`, `versions`: the index, an ordered tree of keys with the versions of each.
-//! 5. [`Engine`]: ordered bytes on disk, which hold the values by revision.
-//! 6. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`Flusher`] writes
+//! 5. `leases`: who is due when, and which keys go then; [`LeaseExpire`] says who decides.
+//! 6. [`Engine`]: ordered bytes on disk, which hold the values by revision.
+//! 7. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`Flusher`] writes
 //!    behind.
 //!
 //! ```text
@@ -30,6 +31,9 @@
 //! applied and from nothing else: no clock, no randomness, no schedule of flushes or of reclaimed
 //! rows.
 //!
+//! **Time is in the log.** Leases count on the highest stamp applied: deadlines are the same on
+//! every member, and neither a restart nor a change of leader moves them.
+//!
 //! **Invariant: a revision is whole.** All changes of one command share one revision. Readers see
 //! it entirely or not at all, and the engine holds it entirely or not at all.
 //!
@@ -48,6 +52,8 @@ mod execute;
 mod flusher;
 mod history;
 mod key;
+mod lease;
+mod leases;
 mod memory;
 mod overlay;
 mod read;
@@ -70,6 +76,10 @@ pub use error::{ReadError, StorageError};
 pub use flusher::{FlushLimits, Flushed, Flusher};
 pub use history::{Event, History, HistoryLimits};
 pub use key::{EmptyKey, Key, KeyRange};
+pub use lease::{
+    LEASE_IDS_MAX, LEASE_TTL_MAX, LeaseExpire, LeaseExpireResponse, LeaseGrant, LeaseGrantResponse,
+    LeaseIds, LeaseKeepAliveResponse, LeaseRevokeResponse, LeaseStatus, TooManyLeases,
+};
 pub use memory::MemoryEngine;
 pub use reader::{HashKv, ReadTxnError, Reader, Sizes};
 pub use response::{

@@ -1,9 +1,11 @@
-//! Rows that are applied and not yet in the engine, in the order of their positions.
+//! Rows that are applied and not yet in the engine, in the order of their positions, and beside
+//! them the changes of leases, in their order.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::flusher::FlushLimits;
+use crate::leases::LeaseChange;
 use crate::revision::Position;
 use crate::row::{Meta, Row};
 
@@ -12,6 +14,7 @@ use crate::row::{Meta, Row};
 struct Mark {
     meta: Meta,
     rows: usize,
+    leases: usize,
     bytes: usize,
 }
 
@@ -21,15 +24,21 @@ pub(crate) struct Plan {
     pub(crate) meta: Meta,
     pub(crate) slots: usize,
     pub(crate) rows: usize,
+    pub(crate) leases: usize,
 }
+
+/// How much memory a change of a lease takes until it is flushed, about.
+const LEASE_BYTES: usize = size_of::<LeaseChange>();
 
 /// Rows by position, cut at the ends of slots: only there may a batch end.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     rows: VecDeque<Row>,
+    leases: VecDeque<LeaseChange>,
     marks: VecDeque<Mark>,
-    /// Rows and bytes behind the last mark.
+    /// Rows, changes of leases and bytes behind the last mark.
     open_rows: usize,
+    open_leases: usize,
     open_bytes: usize,
     bytes: usize,
     /// How many marks the flusher is writing. They may not grow meanwhile.
@@ -46,18 +55,26 @@ impl Overlay {
         self.rows.push_back(row);
     }
 
+    /// Adds a change of a lease in the slot under way.
+    pub(crate) fn push_lease(&mut self, change: LeaseChange) {
+        self.open_leases += 1;
+        self.open_bytes += LEASE_BYTES;
+        self.bytes += LEASE_BYTES;
+        self.leases.push_back(change);
+    }
+
     /// Ends the slot.
     pub(crate) fn finish_slot(&mut self, meta: Meta) {
-        let (rows, bytes) = (self.open_rows, self.open_bytes);
-        (self.open_rows, self.open_bytes) = (0, 0);
-        if rows == 0
+        let (rows, leases, bytes) = (self.open_rows, self.open_leases, self.open_bytes);
+        (self.open_rows, self.open_leases, self.open_bytes) = (0, 0, 0);
+        if rows + leases == 0
             && self.marks.len() > self.taken
             && let Some(last) = self.marks.back_mut()
         {
             last.meta = meta;
             return;
         }
-        self.marks.push_back(Mark { meta, rows, bytes });
+        self.marks.push_back(Mark { meta, rows, leases, bytes });
     }
 
     /// Plans a batch: the first slots within these limits, at least one if there is one that the
@@ -67,16 +84,21 @@ impl Overlay {
         let mut plan: Option<Plan> = None;
         let mut bytes = 0;
         for mark in &self.marks {
-            let Plan { slots, rows, .. } =
-                plan.unwrap_or(Plan { meta: mark.meta, slots: 0, rows: 0 });
+            let former = plan.unwrap_or(Plan { meta: mark.meta, slots: 0, rows: 0, leases: 0 });
+            let next = Plan {
+                meta: mark.meta,
+                slots: former.slots + 1,
+                rows: former.rows + mark.rows,
+                leases: former.leases + mark.leases,
+            };
             bytes += mark.bytes;
             if mark.meta.applied_slot > slot_below {
                 break;
             }
-            if slots > 0 && (rows + mark.rows > rows_max || bytes > bytes_max) {
+            if former.slots > 0 && (next.rows + next.leases > rows_max || bytes > bytes_max) {
                 break;
             }
-            plan = Some(Plan { meta: mark.meta, slots: slots + 1, rows: rows + mark.rows });
+            plan = Some(next);
         }
         self.taken = plan.map_or(0, |plan| plan.slots);
         plan
@@ -87,6 +109,11 @@ impl Overlay {
         self.rows.range(rows).cloned().collect()
     }
 
+    /// Some of the planned changes of leases.
+    pub(crate) fn planned_leases(&self, changes: Range<usize>) -> Vec<LeaseChange> {
+        self.leases.range(changes).copied().collect()
+    }
+
     /// Forgets some of the planned rows, which the engine has, and gives them to be dropped.
     pub(crate) fn forget_rows(&mut self, count: usize) -> Vec<Row> {
         self.rows.drain(..count).collect()
@@ -94,9 +121,12 @@ impl Overlay {
 
     /// Ends the plan: the engine has it, and its rows are forgotten.
     pub(crate) fn forget_slots(&mut self, slots: usize) {
+        let mut leases = 0;
         for mark in self.marks.drain(..slots) {
             self.bytes -= mark.bytes;
+            leases += mark.leases;
         }
+        self.leases.drain(..leases);
         self.taken = 0;
     }
 

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::command::Range;
 use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::error::{ReadError, StorageError};
 use crate::history::{self, History, HistoryLimits};
 use crate::key::KeyRange;
-use crate::read::{Snapshot, Walk};
+use crate::lease::LeaseStatus;
+use crate::read::{CHUNK_KEYS, Snapshot, Walk};
 use crate::response::{OpResponse, RangeResponse, TxnResponse};
 use crate::revision::Revision;
 use crate::store::Shared;
@@ -29,6 +32,8 @@ pub struct Sizes {
     pub keys: u64,
     /// Length of all keys and values that exist. The same on every member.
     pub live_bytes: u64,
+    /// Leases that are not ended.
+    pub leases: u64,
     /// Rows that wait for the engine.
     pub overlay_bytes: u64,
     /// What the engine takes on disk.
@@ -155,6 +160,70 @@ impl<E: Engine> Reader<E> {
         })
     }
 
+    /// A lease, with its keys if `keys`, and how much time it has left at this log time. None if
+    /// there is no such lease, or no more.
+    #[must_use]
+    pub fn lease(&self, id: i64, keys: bool, time_ms: u64) -> Option<LeaseStatus> {
+        let terms = self.shared.state.read().leases.terms(id)?;
+        Some(LeaseStatus {
+            id,
+            granted_ttl: terms.ttl,
+            remaining_ms: terms.deadline_ms.saturating_sub(time_ms),
+            keys: if keys { self.lease_keys(id) } else { Vec::new() },
+        })
+    }
+
+    /// The keys of a lease, upward. One that comes or goes meanwhile may be told or not.
+    fn lease_keys(&self, id: i64) -> Vec<Bytes> {
+        let mut all: Vec<Bytes> = Vec::new();
+        loop {
+            let keys = self.shared.state.read().leases.keys(id, all.last(), CHUNK_KEYS);
+            let is_last = keys.len() < CHUNK_KEYS;
+            all.extend(keys);
+            if is_last {
+                return all;
+            }
+        }
+    }
+
+    /// All leases that are not ended, those due first before others. One that comes, goes or is
+    /// renewed meanwhile may be told or not.
+    #[must_use]
+    pub fn leases(&self) -> Vec<i64> {
+        let mut all: Vec<(u64, i64)> = Vec::new();
+        loop {
+            let after = all.last().map(|(_, id)| *id);
+            let leases = self.shared.state.read().leases.after(after, CHUNK_KEYS);
+            let is_last = leases.len() < CHUNK_KEYS;
+            all.extend(leases);
+            if is_last {
+                break;
+            }
+        }
+        all.sort_unstable();
+        all.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The log time at which the first lease is due: until then, nothing is to be proposed.
+    #[must_use]
+    pub fn next_lease_due(&self) -> Option<u64> {
+        self.shared.state.read().leases.next_due()
+    }
+
+    /// Leases that are due at a log time, those due longest first: what the leader is to propose
+    /// as [`Command::LeaseExpire`](crate::Command::LeaseExpire). At most `leases_max`, and more
+    /// than one only while they have at most `keys_max` keys together.
+    #[must_use]
+    pub fn leases_due(&self, time_ms: u64, leases_max: usize, keys_max: usize) -> Vec<i64> {
+        self.shared.state.read().leases.due(time_ms, leases_max, keys_max)
+    }
+
+    /// The highest log time applied, in milliseconds.
+    #[must_use]
+    pub fn time_ms(&self) -> u64 {
+        self.shared.state.read().meta.time_ms
+    }
+
     /// How large the store is.
     ///
     /// # Errors
@@ -167,6 +236,7 @@ impl<E: Engine> Reader<E> {
             live_keys: number(state.tree.live()),
             keys: number(state.tree.len()),
             live_bytes: state.live_bytes(),
+            leases: number(state.leases.len()),
             overlay_bytes: number(state.overlay.bytes()),
             disk_bytes,
         })

@@ -2,6 +2,10 @@
 
 use bytes::Bytes;
 
+use crate::lease::{
+    LEASE_TTL_MAX, LeaseExpireResponse, LeaseGrantResponse, LeaseKeepAliveResponse,
+    LeaseRevokeResponse,
+};
 use crate::revision::Revision;
 
 /// A key as it was at some revision.
@@ -41,6 +45,14 @@ pub enum Response {
     Txn(TxnResponse),
     /// To a compaction.
     Compact(CompactResponse),
+    /// To a grant of a lease.
+    LeaseGrant(LeaseGrantResponse),
+    /// To a revoke of a lease.
+    LeaseRevoke(LeaseRevokeResponse),
+    /// To a keep-alive of leases.
+    LeaseKeepAlive(LeaseKeepAliveResponse),
+    /// To an expiry of leases.
+    LeaseExpire(LeaseExpireResponse),
 }
 
 /// The answer to a range.
@@ -129,11 +141,23 @@ pub enum ApplyError {
     /// It keeps the value or the lease of a key that does not exist.
     #[error("the key to keep value or lease of does not exist")]
     KeyNotFound,
-    /// It attaches a key to a lease that does not exist.
+    /// It revokes a lease that does not exist, or attaches a key to one that does not or is over.
     #[error("requested lease {lease:x} does not exist")]
     LeaseNotFound {
         /// The lease it names.
         lease: i64,
+    },
+    /// It grants a lease that exists.
+    #[error("lease {lease:x} already exists")]
+    LeaseExists {
+        /// The lease it names.
+        lease: i64,
+    },
+    /// It grants a lease for too long.
+    #[error("too large lease TTL of {ttl} s, at most {LEASE_TTL_MAX} s are granted")]
+    LeaseTtlTooLarge {
+        /// The TTL it names.
+        ttl: i64,
     },
     /// Its bytes are no command. A member that writes such a thing has a bug or another version.
     #[error("the command cannot be read: {0}")]

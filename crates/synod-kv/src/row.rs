@@ -1,11 +1,10 @@
 //! Rows of the engine: one per change, named by its position, and one of metadata.
 //!
 //! ```text
-//! key    'm'
-//! value  version:u8=1  revision compact time slot digest, u64 each
-//!
-//! key    'r' revision:u64 sub:u32, big-endian
-//! value  version:u8=1  kind:u8 [create version lease] key:bytes value
+//! key   'l' id:u64 big-endian                 value  version:u8=1 ttl:i64 deadline:u64
+//! key   'm'                                  value  version:u8=1 revision compact time barrier:2
+//!                                                   slot digest, u64 each
+//! key   'r' revision:u64 sub:u32 big-endian  value  version:u8=1 kind:u8 [create version lease] key:bytes value
 //! ```
 //!
 //! Big-endian keys make rows stand in the order of history.
@@ -13,12 +12,17 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::digest::Digest;
+use crate::lease::LEASE_TTL_MAX;
+use crate::leases::Terms;
 use crate::response::KeyValue;
 use crate::revision::{Position, Revision};
 use crate::versions::{Live, Version};
 
 /// Where the metadata is.
 pub(crate) const META_KEY: Bytes = Bytes::from_static(b"m");
+
+/// Below every lease, whose rows end below [`META_KEY`].
+pub(crate) const LEASES_START: &[u8] = b"l";
 
 /// Above every row.
 pub(crate) const ROWS_END: &[u8] = b"s";
@@ -121,6 +125,34 @@ fn position(key: &[u8]) -> Result<Position, RowError> {
         return Err(RowError::Damaged);
     }
     Ok(Position { revision, sub: u32::from_be_bytes(sub) })
+}
+
+/// The engine's key for a lease. Negative ids come last.
+pub(crate) fn lease_key(id: i64) -> Bytes {
+    let mut key = BytesMut::with_capacity(9);
+    key.put_u8(b'l');
+    key.put_i64(id);
+    key.freeze()
+}
+
+/// The engine's value for a lease.
+pub(crate) fn encode_lease(terms: Terms) -> Bytes {
+    let mut out = BytesMut::with_capacity(17);
+    out.put_u8(FORMAT);
+    out.put_i64_le(terms.ttl);
+    out.put_u64_le(terms.deadline_ms);
+    out.freeze()
+}
+
+/// The lease of a row.
+pub(crate) fn decode_lease(key: &[u8], bytes: &[u8]) -> Result<(i64, Terms), RowError> {
+    let Some((b'l', id)) = key.split_first() else { return Err(RowError::Damaged) };
+    let id = i64::from_be_bytes(id.try_into().map_err(|_| RowError::Damaged)?);
+    let mut input = Input::open(bytes)?;
+    let ttl = input.i64()?;
+    let deadline_ms = input.array().map(u64::from_le_bytes)?;
+    let sound = id != 0 && (1..=LEASE_TTL_MAX).contains(&ttl) && input.rest.is_empty();
+    if sound { Ok((id, Terms { ttl, deadline_ms })) } else { Err(RowError::Damaged) }
 }
 
 impl Row {

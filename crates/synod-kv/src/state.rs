@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::leases::{LeaseChange, Leases, Terms};
 use crate::overlay::{Overlay, Plan};
 use crate::response::ApplyError;
 use crate::revision::{Position, Revision};
@@ -26,6 +27,7 @@ use crate::versions::{Live, Version};
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) tree: Tree,
+    pub(crate) leases: Leases,
     pub(crate) meta: Meta,
     pub(crate) overlay: Overlay,
     /// Changes made by the command under way: they belong to the next revision.
@@ -39,6 +41,8 @@ pub(crate) struct State {
     /// What the engine holds.
     durable: Meta,
     live_bytes: u64,
+    /// Live keys that have a lease.
+    leased_keys: u64,
 }
 
 /// A version that is invisible to reads from `dead_at` on.
@@ -54,6 +58,7 @@ impl State {
     pub(crate) fn new(meta: Meta) -> Self {
         Self {
             tree: Tree::default(),
+            leases: Leases::default(),
             meta,
             overlay: Overlay::default(),
             changes: 0,
@@ -61,6 +66,7 @@ impl State {
             passed: VecDeque::new(),
             durable: meta,
             live_bytes: 0,
+            leased_keys: 0,
         }
     }
 
@@ -77,6 +83,11 @@ impl State {
     /// Length of all live keys and values. The same on every member.
     pub(crate) const fn live_bytes(&self) -> u64 {
         self.live_bytes
+    }
+
+    /// Live keys that have a lease: all of them are attached to one that exists.
+    pub(crate) const fn leased_keys(&self) -> u64 {
+        self.leased_keys
     }
 
     /// Stores a value.
@@ -97,6 +108,45 @@ impl State {
         self.record(Row { key: key.clone(), value: Bytes::new(), version });
     }
 
+    /// Makes a lease, which begins now.
+    pub(crate) fn grant_lease(&mut self, id: i64, ttl: i64) {
+        assert!(self.leases.terms(id).is_none(), "lease {id:x} is granted twice");
+        self.meta.digest.pair(id.cast_unsigned(), 4);
+        self.begin_lease(id, ttl);
+    }
+
+    /// Starts the time of a lease anew, if it is not over; then, its TTL.
+    pub(crate) fn renew_lease(&mut self, id: i64) -> Option<i64> {
+        self.meta.digest.pair(id.cast_unsigned(), 5);
+        let terms = self.lease_not_over(id)?;
+        self.begin_lease(id, terms.ttl);
+        Some(terms.ttl)
+    }
+
+    /// Ends a lease that exists, and deletes its keys; how many there were.
+    pub(crate) fn end_lease(&mut self, id: i64) -> u64 {
+        let keys = self.leases.keys(id, None, usize::MAX);
+        for key in &keys {
+            self.delete(key);
+        }
+        self.leases.remove(id);
+        self.meta.digest.pair(id.cast_unsigned(), 6);
+        self.overlay.push_lease(LeaseChange { id, terms: None });
+        u64::try_from(keys.len()).unwrap_or(u64::MAX)
+    }
+
+    /// The terms of a lease whose deadline is ahead in log time.
+    pub(crate) fn lease_not_over(&self, id: i64) -> Option<Terms> {
+        self.leases.terms(id).filter(|terms| !terms.is_over(self.meta.time_ms))
+    }
+
+    fn begin_lease(&mut self, id: i64, ttl: i64) {
+        let terms = Terms::beginning(ttl, self.meta.time_ms);
+        self.leases.set(id, terms);
+        self.meta.digest.pair(ttl.cast_unsigned(), terms.deadline_ms);
+        self.overlay.push_lease(LeaseChange { id, terms: Some(terms) });
+    }
+
     /// Moves the watermark; reads below it fail from now on.
     pub(crate) fn compact(&mut self, revision: Revision) {
         assert!(self.meta.compact < revision, "{} then {revision}", self.meta.compact);
@@ -114,6 +164,8 @@ impl State {
             ApplyError::KeyNotFound => 3,
             ApplyError::LeaseNotFound { .. } => 4,
             ApplyError::Malformed(_) => 5,
+            ApplyError::LeaseExists { .. } => 6,
+            ApplyError::LeaseTtlTooLarge { .. } => 7,
         };
         self.meta.digest.pair(code, 3);
     }
@@ -205,11 +257,13 @@ impl State {
             let former = versions.newest();
             let live = follow(former.and_then(|former| former.live));
             versions.push(Version { at, live });
-            let makes_garbage = former.is_some() || live.is_none();
-            (Version { at, live }, former, makes_garbage.then(|| stored_key.clone()))
+            let is_leased = live.is_some_and(|live| live.lease != 0);
+            let wants_key = former.is_some() || live.is_none() || is_leased;
+            (Version { at, live }, former, wants_key.then(|| stored_key.clone()))
         });
         self.live_bytes += version.live.map_or(0, |live| live.bytes);
         let Some(key) = stored_key else { return version };
+        self.move_to_lease(&key, former.and_then(|former| former.live), version.live);
         if let Some(Version { at: former_at, live: Some(live) }) = former {
             self.live_bytes -= live.bytes;
             let (at_once, key) = (former_at.revision == at.revision, key.clone());
@@ -221,5 +275,21 @@ impl State {
             self.passed.push_back(Garbage { dead_at: at.revision.next(), at, key });
         }
         version
+    }
+
+    /// Attaches a key to the lease it has now, and detaches it from the one it had.
+    fn move_to_lease(&mut self, key: &Bytes, former: Option<Live>, live: Option<Live>) {
+        let [from, to] = [former, live].map(|live| live.map_or(0, |live| live.lease));
+        if from == to {
+            return;
+        }
+        if from != 0 {
+            self.leased_keys -= 1;
+            self.leases.detach(from, key);
+        }
+        if to != 0 {
+            self.leased_keys += 1;
+            self.leases.attach(to, key.clone());
+        }
     }
 }

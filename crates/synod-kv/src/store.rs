@@ -13,7 +13,7 @@ use crate::flusher::Flusher;
 use crate::reader::Reader;
 use crate::response::{ApplyError, Reply};
 use crate::revision::{Position, Revision};
-use crate::row::{META_KEY, Meta, ROWS_END, Row, row_key};
+use crate::row::{self, LEASES_START, META_KEY, Meta, ROWS_END, Row, row_key};
 use crate::state::State;
 
 /// The key-value store, owned by the thread that applies the log.
@@ -150,29 +150,52 @@ impl<E: Engine> Store<E> {
     }
 }
 
-/// Builds the index from the rows of the engine.
+/// Builds leases and index from the rows of the engine.
 fn load<E: Engine>(engine: &E) -> Result<State, StorageError<E::Error>> {
     let meta = match engine.get(&META_KEY).map_err(StorageError::Engine)? {
         Some(bytes) => Meta::decode(&bytes)?,
         None => Meta::EMPTY,
     };
     let mut state = State::new(meta);
-    let mut from = row_key(Position::default());
+    // Leases come first, so that keys find what they are attached to.
+    for_each(engine, Bytes::from_static(LEASES_START), &META_KEY, |key, bytes| {
+        let (id, terms) = row::decode_lease(key, bytes)?;
+        state.leases.set(id, terms);
+        Ok(())
+    })?;
+    for_each(engine, row_key(Position::default()), ROWS_END, |key, bytes| {
+        let row = Row::decode(key, bytes)?;
+        let revision = row.version.at.revision;
+        if revision > meta.revision {
+            return Err(StorageError::RowAhead { row: revision, revision: meta.revision });
+        }
+        state.load(&row);
+        Ok(())
+    })?;
+    let (keys, attached) = (state.leased_keys(), state.leases.attached());
+    if keys != attached {
+        return Err(StorageError::MissingLease { keys, attached });
+    }
+    Ok(state)
+}
+
+/// Visits the pairs of the engine from a key up to another.
+fn for_each<E: Engine>(
+    engine: &E,
+    mut from: Bytes,
+    to: &[u8],
+    mut visit: impl FnMut(&Bytes, &Bytes) -> Result<(), StorageError<E::Error>>,
+) -> Result<(), StorageError<E::Error>> {
     loop {
-        let rows = engine.scan(&from, ROWS_END, LOAD_ROWS).map_err(StorageError::Engine)?;
+        let rows = engine.scan(&from, to, LOAD_ROWS).map_err(StorageError::Engine)?;
         for (key, bytes) in &rows {
-            let row = Row::decode(key, bytes)?;
-            let revision = row.version.at.revision;
-            if revision > meta.revision {
-                return Err(StorageError::RowAhead { row: revision, revision: meta.revision });
-            }
-            state.load(&row);
+            visit(key, bytes)?;
         }
         match rows.last() {
             Some((last, _)) if rows.len() == LOAD_ROWS => {
                 from = [last.as_ref(), &[0]].concat().into();
             }
-            _ => return Ok(state),
+            _ => return Ok(()),
         }
     }
 }

@@ -40,7 +40,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_never_panics(tag in 0..7u8, noise in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn noise_never_panics(tag in 0..11u8, noise in prop::collection::vec(any::<u8>(), 0..200)) {
         let bytes = Bytes::from([&[1, tag], noise.as_slice()].concat());
         if let Ok(command) = Command::decode(&bytes) {
             prop_assert_eq!(Command::decode(&command.encode()), Ok(command));

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use synod_kv::{
-    Assign, Bounds, Command, Compact, Compare, Comparison, DeleteRange, Key, KeyRange, Op, Put,
-    Range, Revision, Sort, SortOrder, SortTarget, Target, Txn,
+    Assign, Bounds, Command, Compact, Compare, Comparison, DeleteRange, Key, KeyRange,
+    LEASE_TTL_MAX, LeaseExpire, LeaseGrant, LeaseIds, Op, Put, Range, Revision, Sort, SortOrder,
+    SortTarget, Target, Txn,
 };
 
 /// A few short keys, so that commands meet.
@@ -36,7 +37,7 @@ fn assign<T: Clone + std::fmt::Debug>(
 }
 
 pub(crate) fn put() -> impl Strategy<Value = Put> {
-    let lease = prop::sample::select(vec![0; 15].into_iter().chain([-7]).collect::<Vec<i64>>());
+    let lease = prop_oneof![12 => Just(0), 3 => lease()];
     (key(), assign(value()), assign(lease), any::<bool>())
         .prop_map(|(key, value, lease, prev_kv)| Put { key, value, lease, prev_kv })
 }
@@ -143,11 +144,40 @@ fn new_txn(compares: Vec<Compare>, success: Vec<Op>, failure: Vec<Op>) -> Txn {
         .expect("ranges and deletes never conflict")
 }
 
+/// A few leases, so that keys meet on them.
+pub(crate) fn lease() -> impl Strategy<Value = i64> {
+    prop::sample::select(vec![1, 1, 1, 2, -7, i64::MIN])
+}
+
+fn lease_ids() -> impl Strategy<Value = LeaseIds> {
+    let id = prop_oneof![9 => lease(), 1 => Just(0)];
+    prop::collection::vec(id, 0..4).prop_map(|ids| LeaseIds::new(ids).unwrap())
+}
+
+/// TTLs are short, but for some that are out of bounds.
+fn grant() -> impl Strategy<Value = LeaseGrant> {
+    let id = prop_oneof![6 => lease(), 1 => Just(0)];
+    let odd = vec![i64::MIN, -1, 0, LEASE_TTL_MAX, LEASE_TTL_MAX + 1, i64::MAX];
+    let ttl = prop_oneof![6 => 1..5i64, 1 => prop::sample::select(odd)];
+    (id, ttl, 0..3u32).prop_map(|(id, ttl, ttl_min)| LeaseGrant { id, ttl, ttl_min })
+}
+
+pub(crate) fn lease_command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        8 => grant().prop_map(Command::LeaseGrant),
+        1 => lease().prop_map(|id| Command::LeaseRevoke { id }),
+        2 => lease_ids().prop_map(|ids| Command::LeaseKeepAlive { ids }),
+        2 => (lease_ids(), any::<(u64, u64)>())
+            .prop_map(|(ids, by)| Command::LeaseExpire(LeaseExpire { ids, by })),
+    ]
+}
+
 pub(crate) fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         8 => put().prop_map(Command::Put),
         3 => delete().prop_map(Command::DeleteRange),
         5 => txn().prop_map(Command::Txn),
+        6 => lease_command(),
         1 => revision().prop_map(|revision| Command::Compact(Compact { revision })),
     ]
 }

@@ -6,5 +6,6 @@ mod codec;
 mod commands;
 mod concurrent;
 mod etcd;
+mod lease;
 mod model;
 mod oracle;

@@ -1,13 +1,15 @@
 //! The model: every change ever made, in a list. Each answer is found by looking through all of it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use synod_kv::{
     ApplyError, Assign, Command, CompactResponse, Compare, Comparison, DeleteRange,
-    DeleteRangeResponse, KeyRange, KeyValue, Op, OpResponse, Put, PutResponse, Range,
-    RangeResponse, Reply, Response, Revision, SortOrder, SortTarget, Target, Txn, TxnResponse,
+    DeleteRangeResponse, KeyRange, KeyValue, LEASE_TTL_MAX, LeaseExpireResponse, LeaseGrant,
+    LeaseGrantResponse, LeaseKeepAliveResponse, LeaseRevokeResponse, Op, OpResponse, Put,
+    PutResponse, Range, RangeResponse, Reply, Response, Revision, SortOrder, SortTarget, Target,
+    Txn, TxnResponse,
 };
 
 #[derive(Clone, Debug)]
@@ -16,20 +18,25 @@ pub(crate) struct Model {
     pub(crate) compact: i64,
     /// Revision, key, and what the key became.
     pub(crate) changes: Vec<(i64, Bytes, Option<KeyValue>)>,
+    pub(crate) time_ms: u64,
+    /// TTL and the log time of grant or last renewal, by id.
+    pub(crate) leases: BTreeMap<i64, (i64, u64)>,
 }
 
 impl Default for Model {
     fn default() -> Self {
-        Self { revision: 1, compact: -1, changes: Vec::new() }
+        Self { revision: 1, compact: -1, changes: Vec::new(), time_ms: 0, leases: BTreeMap::new() }
     }
 }
 
 impl Model {
-    pub(crate) fn apply(&mut self, command: &Command) -> Reply {
+    /// Applies a command whose grants name their leases: the model chooses none.
+    pub(crate) fn apply(&mut self, time_ms: u64, command: &Command) -> Reply {
+        self.time_ms = self.time_ms.max(time_ms);
         let before = self.clone();
         let result = match command {
             Command::Put(put) => {
-                lease(put).and_then(|()| self.put(put, &before)).map(Response::Put)
+                self.lease(put).and_then(|()| self.put(put, &before)).map(Response::Put)
             }
             Command::DeleteRange(delete) => Ok(Response::DeleteRange(self.delete(delete, &before))),
             Command::Txn(txn) => self.txn(txn, &before).map(Response::Txn),
@@ -43,6 +50,28 @@ impl Model {
                     self.compact = requested;
                     Ok(Response::Compact(CompactResponse { revision: rev(self.revision) }))
                 }
+            }
+            Command::LeaseGrant(grant) => self.grant(*grant).map(Response::LeaseGrant),
+            Command::LeaseRevoke { id } if self.leases.contains_key(id) => {
+                let deleted = self.end_lease(*id, &before);
+                let revision = rev(self.current());
+                Ok(Response::LeaseRevoke(LeaseRevokeResponse { revision, deleted }))
+            }
+            Command::LeaseRevoke { id } => Err(ApplyError::LeaseNotFound { lease: *id }),
+            Command::LeaseKeepAlive { ids } => {
+                let ttls = ids.as_slice().iter().map(|id| self.renew(*id)).collect();
+                Ok(Response::LeaseKeepAlive(LeaseKeepAliveResponse { ttls }))
+            }
+            Command::LeaseExpire(expire) => {
+                let (mut expired, mut deleted) = (Vec::new(), 0);
+                for id in expire.ids.as_slice() {
+                    if self.remaining(*id) == Some(0) {
+                        deleted += self.end_lease(*id, &before);
+                        expired.push(*id);
+                    }
+                }
+                let revision = rev(self.current());
+                Ok(Response::LeaseExpire(LeaseExpireResponse { revision, expired, deleted }))
             }
         };
         if result.is_err() {
@@ -118,6 +147,71 @@ impl Model {
         Ok(RangeResponse { revision, kvs, more, count })
     }
 
+    fn grant(&mut self, grant: LeaseGrant) -> Result<LeaseGrantResponse, ApplyError> {
+        let LeaseGrant { id, ttl, ttl_min } = grant;
+        if ttl > LEASE_TTL_MAX {
+            return Err(ApplyError::LeaseTtlTooLarge { ttl });
+        }
+        if self.leases.contains_key(&id) {
+            return Err(ApplyError::LeaseExists { lease: id });
+        }
+        let ttl = ttl.max(i64::from(ttl_min)).max(1);
+        self.leases.insert(id, (ttl, self.time_ms));
+        Ok(LeaseGrantResponse { id, ttl })
+    }
+
+    fn renew(&mut self, id: i64) -> i64 {
+        if self.remaining(id).is_none_or(|remaining| remaining == 0) {
+            return 0;
+        }
+        let lease = self.leases.get_mut(&id).unwrap();
+        lease.1 = self.time_ms;
+        lease.0
+    }
+
+    fn end_lease(&mut self, id: i64, before: &Self) -> u64 {
+        let keys = self.lease_keys(id);
+        for key in &keys {
+            self.changes.push((before.revision + 1, key.clone(), None));
+        }
+        self.leases.remove(&id);
+        u64::try_from(keys.len()).unwrap()
+    }
+
+    /// The keys attached to a lease: those that say so themselves.
+    pub(crate) fn lease_keys(&self, id: i64) -> Vec<Bytes> {
+        let live = self.seen(&KeyRange::all(), i64::MAX);
+        live.into_iter().filter(|kv| kv.lease == id).map(|kv| kv.key).collect()
+    }
+
+    /// Milliseconds a lease has left.
+    pub(crate) fn remaining(&self, id: i64) -> Option<u64> {
+        let (ttl, since) = self.leases.get(&id)?;
+        Some((u64::try_from(*ttl).unwrap() * 1000).saturating_sub(self.time_ms - since))
+    }
+
+    /// All leases, those due first before others.
+    pub(crate) fn leases_in_order(&self) -> Vec<i64> {
+        let mut ids: Vec<i64> = self.leases.keys().copied().collect();
+        ids.sort_by_key(|id| self.remaining_exactly(*id));
+        ids
+    }
+
+    /// Milliseconds a lease has left; below 0 if it is over.
+    fn remaining_exactly(&self, id: i64) -> i128 {
+        let (ttl, since) = self.leases[&id];
+        i128::from(ttl) * 1000 + i128::from(since) - i128::from(self.time_ms)
+    }
+
+    fn lease(&self, put: &Put) -> Result<(), ApplyError> {
+        match put.lease {
+            Assign::Set(lease) if lease != 0 && self.remaining(lease).unwrap_or(0) == 0 => {
+                Err(ApplyError::LeaseNotFound { lease })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn put(&mut self, put: &Put, before: &Self) -> Result<PutResponse, ApplyError> {
         let single = KeyRange::Single(put.key.clone());
         let former = self.seen(&single, i64::MAX).pop();
@@ -182,7 +276,7 @@ impl Model {
             match op {
                 Op::Put(put) if puts => {
                     self.clone().put(put, self)?;
-                    lease(put)?;
+                    self.lease(put)?;
                 }
                 Op::Range(range) if !puts => {
                     let named = range.revision.unwrap_or_default().as_i64();
@@ -231,13 +325,6 @@ impl Model {
 
     fn future(&self, requested: i64) -> ApplyError {
         ApplyError::FutureRevision { requested: rev(requested), current: rev(self.current()) }
-    }
-}
-
-fn lease(put: &Put) -> Result<(), ApplyError> {
-    match put.lease {
-        Assign::Set(lease) if lease != 0 => Err(ApplyError::LeaseNotFound { lease }),
-        _ => Ok(()),
     }
 }
 

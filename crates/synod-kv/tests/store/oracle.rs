@@ -5,7 +5,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use synod_kv::{
     ApplyError, Command, Compact, Event, FlushLimits, Flusher, HistoryLimits, KeyRange,
-    MemoryEngine, Range, ReadError, ReadTxnError, Reader, Store,
+    LeaseExpire, LeaseGrant, LeaseIds, MemoryEngine, Range, ReadError, ReadTxnError, Reader, Reply,
+    Response, Store,
 };
 
 use crate::commands;
@@ -13,8 +14,11 @@ use crate::model::{Model, rev};
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A slot with these commands.
-    Slot(Vec<Command>),
+    /// A slot with these commands, so many milliseconds later: or earlier, as a new leader's
+    /// clock may be, and then log time stands.
+    Slot(i64, Vec<Command>),
+    /// The leader asks for the end of so many leases that are due, so many milliseconds later.
+    Expire(i64, usize),
     Flush(FlushLimits),
     /// Compacts at so many revisions below the current one.
     Compact(i64),
@@ -28,7 +32,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             FlushLimits { rows_max, bytes_max, reclaim_max, ..Default::default() }
         });
     let step = prop_oneof![
-        6 => prop::collection::vec(commands::command(), 0..4).prop_map(Step::Slot),
+        6 => (-100..900i64, prop::collection::vec(commands::command(), 0..4))
+            .prop_map(|(later_ms, commands)| Step::Slot(later_ms, commands)),
+        1 => (0..2000i64, 1..3usize).prop_map(|(later_ms, max)| Step::Expire(later_ms, max)),
         3 => limits.prop_map(Step::Flush),
         1 => (0..4i64).prop_map(Step::Compact),
         1 => Just(Step::Crash),
@@ -41,7 +47,8 @@ struct Member {
     engine: MemoryEngine,
     store: Store<MemoryEngine>,
     flusher: Flusher<MemoryEngine>,
-    log: Vec<Vec<Bytes>>,
+    /// The stamp and the commands of each slot.
+    log: Vec<(u64, Vec<Bytes>)>,
 }
 
 impl Member {
@@ -51,22 +58,43 @@ impl Member {
         Self { engine, store, flusher, log: Vec::new() }
     }
 
-    fn slot(&mut self, commands: &[Command], model: &mut Model) {
+    /// Does what a step says; both store and model.
+    fn step(&mut self, step: &Step, model: &mut Model) {
+        match step {
+            Step::Slot(later_ms, commands) => self.slot(*later_ms, commands, model),
+            Step::Expire(later_ms, max) => {
+                let time_ms = self.store.time_ms().saturating_add_signed(*later_ms);
+                let due = self.store.reader().leases_due(time_ms, *max, usize::MAX);
+                model.time_ms = time_ms;
+                let over = |id: &i64| model.remaining(*id) == Some(0);
+                let expected = model.leases_in_order().into_iter().filter(over).take(*max);
+                assert!(due.iter().copied().eq(expected), "{due:?}");
+                let expire = LeaseExpire { ids: LeaseIds::new(due).unwrap(), by: (1, 2) };
+                self.slot(*later_ms, &[Command::LeaseExpire(expire)], model);
+            }
+            Step::Flush(limits) => drop(self.flusher.flush(*limits).unwrap()),
+            Step::Compact(back) => {
+                let revision = rev(model.revision - back);
+                self.slot(0, &[Command::Compact(Compact { revision })], model);
+            }
+            Step::Crash => self.crash(),
+        }
+    }
+
+    fn slot(&mut self, later_ms: i64, commands: &[Command], model: &mut Model) {
         let slot = self.store.applied_slot();
+        let time_ms = self.store.time_ms().saturating_add_signed(later_ms);
         let mut encoded = Vec::new();
         for command in commands {
             let bytes = command.encode();
-            let reply = self.store.apply(slot, slot * 10, &bytes).unwrap();
-            assert_eq!(reply, model.apply(command), "{command:?}");
+            let reply = self.store.apply(slot, time_ms, &bytes).unwrap();
+            let command = with_chosen_id(command, &reply, model);
+            assert_eq!(reply, model.apply(time_ms, &command), "{command:?}");
             encoded.push(bytes);
         }
-        self.store.slot_applied(slot, slot * 10, [slot, slot + 1]);
-        self.log.push(encoded);
-    }
-
-    fn compact(&mut self, back: i64, model: &mut Model) {
-        let revision = rev(model.revision - back);
-        self.slot(&[Command::Compact(Compact { revision })], model);
+        self.store.slot_applied(slot, time_ms, [slot, slot + 1]);
+        model.time_ms = model.time_ms.max(time_ms);
+        self.log.push((time_ms, encoded));
     }
 
     /// Flushes and reclaims until nothing is left to do.
@@ -90,13 +118,45 @@ impl Member {
 
     fn replay(&mut self) {
         let from = self.store.applied_slot();
-        for (slot, commands) in (1u64..).zip(&self.log).filter(|(slot, _)| *slot >= from) {
+        for (slot, (time_ms, commands)) in (1u64..).zip(&self.log).filter(|(slot, _)| *slot >= from)
+        {
             for command in commands {
-                self.store.apply(slot, slot * 10, command).unwrap();
+                self.store.apply(slot, *time_ms, command).unwrap();
             }
-            self.store.slot_applied(slot, slot * 10, [slot, slot + 1]);
+            self.store.slot_applied(slot, *time_ms, [slot, slot + 1]);
         }
     }
+}
+
+/// The command with the id that the store chose, if it was to choose one.
+fn with_chosen_id(command: &Command, reply: &Reply, model: &Model) -> Command {
+    match (command, &reply.result) {
+        (Command::LeaseGrant(grant @ LeaseGrant { id: 0, .. }), Ok(Response::LeaseGrant(made))) => {
+            assert!(made.id > 0 && !model.leases.contains_key(&made.id), "{made:?}");
+            Command::LeaseGrant(LeaseGrant { id: made.id, ..*grant })
+        }
+        _ => command.clone(),
+    }
+}
+
+fn check_leases(reader: &Reader<MemoryEngine>, model: &Model) {
+    assert_eq!(reader.time_ms(), model.time_ms);
+    let ids = model.leases_in_order();
+    assert_eq!(reader.leases(), ids);
+    assert_eq!(reader.sizes().unwrap().leases, u64::try_from(ids.len()).unwrap());
+    let next = ids.first().map(|id| {
+        let (ttl, since) = model.leases[id];
+        since + u64::try_from(ttl).unwrap() * 1000
+    });
+    assert_eq!(reader.next_lease_due(), next);
+    for id in ids {
+        let status = reader.lease(id, true, model.time_ms).unwrap();
+        let found = (status.id, status.granted_ttl, Some(status.remaining_ms), status.keys);
+        let (ttl, _) = model.leases[&id];
+        assert_eq!(found, (id, ttl, model.remaining(id), model.lease_keys(id)));
+        assert!(reader.lease(id, false, model.time_ms).unwrap().keys.is_empty());
+    }
+    assert_eq!(reader.lease(77, true, model.time_ms), None);
 }
 
 fn check_reads(reader: &Reader<MemoryEngine>, model: &Model, ranges: &[Range]) {
@@ -179,23 +239,21 @@ proptest! {
     ) {
         let (mut member, mut model) = (Member::new(), Model::default());
         for step in &steps {
-            match step {
-                Step::Slot(commands) => member.slot(commands, &mut model),
-                Step::Flush(limits) => drop(member.flusher.flush(*limits).unwrap()),
-                Step::Compact(back) => member.compact(*back, &mut model),
-                Step::Crash => member.crash(),
-            }
+            member.step(step, &mut model);
         }
         let limits = HistoryLimits { events_max, bytes_max: 100 };
         check_reads(&member.store.reader(), &model, &ranges);
+        check_leases(&member.store.reader(), &model);
         check_history(&member.store.reader(), &model, limits);
         member.settle();
         let metadata = usize::from(!member.log.is_empty());
-        prop_assert_eq!(member.engine.len(), model.kept_rows() + metadata, "rows");
+        let expected = model.kept_rows() + model.leases.len() + metadata;
+        prop_assert_eq!(member.engine.len(), expected, "rows");
         check_history(&member.store.reader(), &model, limits);
         member.crash();
         let reader = member.store.reader();
         check_reads(&reader, &model, &ranges);
+        check_leases(&reader, &model);
         check_history(&reader, &model, limits);
         match reader.txn(&txn) {
             Ok(answer) => prop_assert_eq!(Ok(answer), model.clone().txn(&txn, &model)),
@@ -211,31 +269,15 @@ proptest! {
     #[test]
     fn flushes_change_nothing_that_can_be_read(steps in steps()) {
         let (mut one, mut other) = (Member::new(), Member::new());
+        let (mut model, mut other_model) = (Model::default(), Model::default());
         for step in &steps {
-            match step {
-                Step::Slot(commands) => {
-                    one.slot(commands, &mut model_of(&one));
-                    other.slot(commands, &mut model_of(&other));
-                }
-                Step::Flush(limits) => drop(one.flusher.flush(*limits).unwrap()),
-                Step::Compact(back) => {
-                    one.compact(*back, &mut model_of(&one));
-                    other.compact(*back, &mut model_of(&other));
-                }
-                Step::Crash => one.crash(),
+            one.step(step, &mut model);
+            if !matches!(step, Step::Flush(_) | Step::Crash) {
+                other.step(step, &mut other_model);
             }
             prop_assert_eq!(one.store.digest(), other.store.digest());
         }
         let hashes = [&one, &other].map(|member| member.store.reader().hash_kv(None).unwrap());
         prop_assert_eq!(hashes[0], hashes[1]);
     }
-}
-
-/// The model of everything in a member's log.
-fn model_of(member: &Member) -> Model {
-    let mut model = Model::default();
-    for command in member.log.iter().flatten() {
-        model.apply(&Command::decode(command).unwrap());
-    }
-    model
 }
