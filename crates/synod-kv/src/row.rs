@@ -1,10 +1,14 @@
 //! Rows of the engine: one per change, named by its position, and one of metadata.
 //!
 //! ```text
-//! key   'l' id:u64 big-endian                 value  version:u8=1 ttl:i64 deadline:u64
-//! key   'm'                                  value  version:u8=1 revision compact time barrier:2
-//!                                                   slot digest, u64 each
-//! key   'r' revision:u64 sub:u32 big-endian  value  version:u8=1 kind:u8 [create version lease] key:bytes value
+//! key    'l' id:u64, big-endian
+//! value  version:u8=1  ttl:i64 deadline:u64
+//!
+//! key    'm'
+//! value  version:u8=1  revision compact time barrier:2 slot digest, u64 each
+//!
+//! key    'r' revision:u64 sub:u32, big-endian
+//! value  version:u8=1  kind:u8 [create version lease] key:bytes value
 //! ```
 //!
 //! Big-endian keys make rows stand in the order of history.

@@ -271,7 +271,7 @@ impl Replica {
         }
     }
 
-    /// One value for each slot from the end of the furthest known prefix up to the last one that may
+    /// One value for each slot from the end of the furthest known prefix up to the last that may
     /// have been chosen. *Paxos Made Simple* §2.2 (P2c) for each slot, §3 for holes.
     fn safe_values(&self, found: BTreeMap<Slot, SafeValue<Value>>, first: Slot) -> Vec<Value> {
         let mut values = Vec::new();
