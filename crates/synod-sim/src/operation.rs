@@ -137,6 +137,12 @@ impl Answer {
                 [OpResponse::Range(range)] if !txn.succeeded => unswapped(range),
                 other => Outcome::Unexpected(format!("{other:?}")),
             },
+            Ok(
+                lease @ (Response::LeaseGrant(_)
+                | Response::LeaseRevoke(_)
+                | Response::LeaseKeepAlive(_)
+                | Response::LeaseExpire(_)),
+            ) => Outcome::Unexpected(format!("{lease:?}")),
             Err(ApplyError::Compacted { .. }) => Outcome::RefusedCompacted,
             Err(ApplyError::FutureRevision { .. }) => Outcome::RefusedFuture,
             Err(error) => Outcome::Unexpected(error.to_string()),
