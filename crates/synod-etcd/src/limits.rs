@@ -30,7 +30,7 @@ impl Limits {
             return Ok(());
         }
         Err(Refusal::new(EtcdError::RequestTooLarge).with_detail(format!(
-            "the request has {bytes} bytes, the limit is {} (--max-request-bytes)",
+            "the request has {bytes} bytes, the limit is {}: split it or store less in one value",
             self.request_bytes_max
         )))
     }
@@ -60,7 +60,9 @@ mod tests {
         assert_eq!(refusal.etcd(), Some(EtcdError::RequestTooLarge));
         assert_eq!(
             refusal.detail(),
-            Some("the request has 101 bytes, the limit is 100 (--max-request-bytes)")
+            Some(
+                "the request has 101 bytes, the limit is 100: split it or store less in one value"
+            )
         );
     }
 }

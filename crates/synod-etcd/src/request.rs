@@ -125,8 +125,7 @@ fn nested_txn(request: pb::TxnRequest, ops_max: usize, depth: usize) -> Result<T
     // the limit bounds the depth of this recursion too, whatever the message says.
     let Some(ops_left) = ops_max.checked_sub(ops) else {
         return Err(Refusal::new(EtcdError::TooManyOps).with_detail(format!(
-            "the transaction at depth {depth} has {ops} operations, it may have {ops_max} \
-             (--max-txn-ops)"
+            "the transaction at depth {depth} has {ops} operations, it may have {ops_max}: split it"
         )));
     };
     let branch = |ops: Vec<pb::RequestOp>| {

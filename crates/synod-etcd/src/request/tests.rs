@@ -91,7 +91,7 @@ fn operations_are_counted_as_etcd_counts_them() {
     let detail = txn(both(129), 128).unwrap_err();
     assert_eq!(
         detail.detail(),
-        Some("the transaction at depth 1 has 129 operations, it may have 128 (--max-txn-ops)")
+        Some("the transaction at depth 1 has 129 operations, it may have 128: split it")
     );
 
     let within = |count| success(vec![txn_op(both(count))]);
