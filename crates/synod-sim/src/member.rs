@@ -114,8 +114,6 @@ pub(crate) struct Process {
     pub(crate) tick_at: Micros,
     /// When the driver hears, or heard, of the last group.
     pub(crate) told_at: Micros,
-    /// Rounds worked off.
-    pub(crate) rounds: u64,
 }
 
 impl std::fmt::Debug for Process {
@@ -273,7 +271,6 @@ impl Member {
             started: start.now,
             tick_at: Micros::MAX,
             told_at: 0,
-            rounds: 0,
         });
         Ok(())
     }

@@ -301,10 +301,7 @@ impl World {
         let Some(process) = &mut self.members[member].process else { return Ok(()) };
         let local = process.local(now, clock_rate);
         process.driver.run_outputs(local, &mut process.wishes);
-        process.rounds += 1;
-        if self.core.cache_bytes_max <= CACHE_BYTES_QUICK || process.rounds.is_multiple_of(16) {
-            process.driver.replica().check_invariants();
-        }
+        process.driver.replica().check_invariants();
         let messages = mem::take(&mut process.wishes.messages);
         let events = mem::take(&mut process.wishes.events);
         let halted = process.wishes.halted.take();
@@ -606,6 +603,3 @@ const CLIENT_DELAY: Micros = 200;
 
 /// What waits for a paused process at most.
 const INBOX_MAX: usize = 4096;
-
-/// Up to this much cached, the core's invariants are quick to check.
-const CACHE_BYTES_QUICK: usize = 16 << 10;
