@@ -24,8 +24,11 @@ pub enum RunError {
     System(#[from] io::Error),
 }
 
-/// Threads that serve clients and peers; the protocol, the log and the store have their own.
-const WORKER_THREADS: usize = 2;
+/// Threads that serve clients and peers: half of the cores, since the protocol, the log and the
+/// store have threads of their own, and each hand-over between threads costs more than it gains.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 8))
+}
 
 /// Runs a server until SIGTERM or SIGINT.
 ///
@@ -33,7 +36,7 @@ const WORKER_THREADS: usize = 2;
 /// If it does not start, or must not go on.
 pub fn run(config: ServerConfig) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
+        .worker_threads(worker_threads())
         .thread_name("synod-serve")
         .enable_all()
         .build()?;
