@@ -3,6 +3,7 @@
 //! Paths are matched here and not by a router: there are three services, and each request pays for
 //! the way to them.
 
+mod access;
 mod cluster;
 mod kv;
 mod maintenance;
@@ -17,13 +18,13 @@ use synod_etcd::proto::etcdserverpb::cluster_server::ClusterServer;
 use synod_etcd::proto::etcdserverpb::kv_server::KvServer;
 use synod_etcd::proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use synod_etcd::response::Stamp;
-use synod_etcd::{EtcdError, Limits, Refusal, unbuilt};
+use synod_etcd::{Limits, unbuilt};
 use synod_kv::Reader;
 use synod_replica::Handle;
 use synod_transport::TransportHandle;
 use tokio::sync::Semaphore;
 use tonic::body::Body;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 use tower::Service;
 
 use crate::config::ServerConfig;
@@ -59,15 +60,6 @@ impl Context {
             member_id: self.config.member_id,
             round: self.leadership.round(),
         }
-    }
-
-    /// Refuses a caller that asks for a leader, with the metadata `hasleader`, while none is known.
-    fn check_leader<T>(&self, request: &Request<T>) -> Result<(), Refusal> {
-        let asks = request.metadata().get("hasleader").is_some_and(|value| value == "true");
-        if asks && self.leadership.leader() == 0 {
-            return Err(EtcdError::NoLeader.into());
-        }
-        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use synod_etcd::proto::etcdserverpb::cluster_server::Cluster;
 use synod_etcd::unbuilt;
 use tonic::{Request, Response, Status};
 
-use super::{Context, refusal};
+use super::Context;
 use crate::config::{MemberConfig, ServerConfig, Url};
 
 /// The service.
@@ -26,8 +26,9 @@ impl Cluster for ClusterService {
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
         let context = &self.0;
+        let caller = context.caller(&request)?;
         if request.get_ref().linearizable {
-            context.handle.linearize().await.map_err(refusal::of_read)?;
+            context.linearize(&caller).await?;
         }
         // etcd's own header of this answer has no revision.
         let header =

@@ -1,7 +1,6 @@
 //! etcd's service KV: reads from the store, writes through the log.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::kv_server::Kv;
@@ -9,8 +8,8 @@ use synod_etcd::{Refusal, request, response};
 use synod_kv::{Command, KeyRange, Op, Range, Response as StoreResponse, Txn};
 use tonic::{Request, Response, Status};
 
+use super::access::{Caller, mismatch};
 use super::{Context, refusal};
-use crate::server::FatalReason;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -25,14 +24,15 @@ const SHORT_RANGE_KEYS: u64 = 256;
 #[tonic::async_trait]
 impl Kv for KvService {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Answer<pb::RangeResponse> {
-        self.0.check_leader(&request)?;
+        let caller = self.0.caller(&request)?;
         let request::Read { range, serializable } = request::range(request.into_inner())?;
         if !serializable {
-            self.linearize().await?;
+            self.0.linearize(&caller).await?;
         }
         let short = is_short(&range);
         let answer = self
-            .read(short, move |context| {
+            .0
+            .read(&caller, short, move |context| {
                 let range = context.reader.range(&range);
                 range.map_err(|error| context.refuse(refusal::of_range(error)))
             })
@@ -41,10 +41,10 @@ impl Kv for KvService {
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Answer<pb::PutResponse> {
-        self.0.check_leader(&request)?;
+        let caller = self.0.caller(&request)?;
         self.0.limits.check_size(request.get_ref())?;
         let put = request::put(request.into_inner())?;
-        match self.propose(&Command::Put(put)).await? {
+        match self.0.propose(&caller, &Command::Put(put)).await? {
             StoreResponse::Put(put) => Ok(Response::new(response::put(self.0.stamp(), put))),
             other => Err(mismatch(&other)),
         }
@@ -54,10 +54,10 @@ impl Kv for KvService {
         &self,
         request: Request<pb::DeleteRangeRequest>,
     ) -> Answer<pb::DeleteRangeResponse> {
-        self.0.check_leader(&request)?;
+        let caller = self.0.caller(&request)?;
         self.0.limits.check_size(request.get_ref())?;
         let delete = request::delete_range(request.into_inner())?;
-        match self.propose(&Command::DeleteRange(delete)).await? {
+        match self.0.propose(&caller, &Command::DeleteRange(delete)).await? {
             StoreResponse::DeleteRange(deleted) => {
                 Ok(Response::new(response::delete_range(self.0.stamp(), deleted)))
             }
@@ -66,18 +66,18 @@ impl Kv for KvService {
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Answer<pb::TxnResponse> {
-        self.0.check_leader(&request)?;
+        let caller = self.0.caller(&request)?;
         self.0.limits.check_size(request.get_ref())?;
         let serializable = is_serializable(request.get_ref());
         let txn = request::txn(request.into_inner(), self.0.limits.txn_ops_max)?;
         if txn.is_read_only() {
             if !serializable {
-                self.linearize().await?;
+                self.0.linearize(&caller).await?;
             }
-            let answer = self.read_txn(txn).await?;
+            let answer = self.read_txn(&caller, txn).await?;
             return Ok(Response::new(response::txn(self.0.stamp(), answer)));
         }
-        match self.propose(&Command::Txn(txn)).await? {
+        match self.0.propose(&caller, &Command::Txn(txn)).await? {
             StoreResponse::Txn(txn) => Ok(Response::new(response::txn(self.0.stamp(), txn))),
             other => Err(mismatch(&other)),
         }
@@ -87,9 +87,9 @@ impl Kv for KvService {
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Answer<pb::CompactionResponse> {
-        self.0.check_leader(&request)?;
+        let caller = self.0.caller(&request)?;
         let request::Compaction { compact, physical } = request::compaction(request.into_inner());
-        let answer = self.propose(&Command::Compact(compact)).await?;
+        let answer = self.0.propose(&caller, &Command::Compact(compact)).await?;
         if physical {
             // The flusher reclaims; without it the member is about to stop anyway.
             self.0.flush.round().await;
@@ -104,67 +104,17 @@ impl Kv for KvService {
 }
 
 impl KvService {
-    /// Sends a command through the log.
-    async fn propose(&self, command: &Command) -> Result<StoreResponse, Refusal> {
-        match self.0.handle.propose(command.encode()).await {
-            Ok(Ok(reply)) => reply.result.map_err(Refusal::from),
-            Ok(Err(failed)) => Err(refusal::failed(&failed)),
-            Err(error) => {
-                self.0.metrics.proposals_failed.fetch_add(1, Ordering::Relaxed);
-                Err(refusal::of_proposal(error))
-            }
-        }
-    }
-
-    /// Waits until what this member reads is current.
-    async fn linearize(&self) -> Result<(), Refusal> {
-        match self.0.handle.linearize().await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                self.0.metrics.reads_failed.fetch_add(1, Ordering::Relaxed);
-                Err(refusal::of_read(error))
-            }
-        }
-    }
-
-    async fn read_txn(&self, txn: Txn) -> Result<synod_kv::TxnResponse, Refusal> {
+    async fn read_txn(&self, caller: &Caller, txn: Txn) -> Result<synod_kv::TxnResponse, Refusal> {
         let short = txn.success().iter().chain(txn.failure()).all(|op| match op {
             Op::Range(range) => is_short(range),
             Op::Put(_) | Op::DeleteRange(_) | Op::Txn(_) => false,
         });
-        self.read(short, move |context| {
-            let answer = context.reader.txn(&txn);
-            answer.map_err(|error| context.refuse(refusal::of_txn(error)))
-        })
-        .await
-    }
-
-    /// Reads from the store: here if it is short, else on a thread for such, a few at a time.
-    async fn read<T: Send + 'static>(
-        &self,
-        short: bool,
-        read: impl FnOnce(&Context) -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        if short {
-            return read(&self.0);
-        }
-        let permit = self.0.long_reads.acquire().await.expect("nobody closes the semaphore");
-        let context = Arc::clone(&self.0);
-        let answer = tokio::task::spawn_blocking(move || read(&context)).await;
-        drop(permit);
-        answer.unwrap_or_else(|error| Err(refusal::failed(&error)))
-    }
-}
-
-impl Context {
-    /// The refusal, unless the store has failed: then the member stops.
-    fn refuse(&self, refusal: Result<Refusal, String>) -> Refusal {
-        refusal.unwrap_or_else(|reason| {
-            let reason = FatalReason::Store(reason);
-            let refusal = refusal::failed(&reason);
-            self.fatal.tell(reason);
-            refusal
-        })
+        self.0
+            .read(caller, short, move |context| {
+                let answer = context.reader.txn(&txn);
+                answer.map_err(|error| context.refuse(refusal::of_txn(error)))
+            })
+            .await
     }
 }
 
@@ -183,9 +133,4 @@ fn is_serializable(txn: &pb::TxnRequest) -> bool {
         .iter()
         .chain(&txn.failure)
         .all(|op| matches!(&op.request, Some(Request::RequestRange(range)) if range.serializable))
-}
-
-/// The store answers each command in kind; if not, that is a fault in this program.
-fn mismatch(response: &StoreResponse) -> Status {
-    Status::internal(format!("synod: the store gave the answer to another command: {response:?}"))
 }

@@ -21,9 +21,10 @@ impl Maintenance for MaintenanceService {
 
     async fn status(
         &self,
-        _: Request<pb::StatusRequest>,
+        request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
         let context = &self.0;
+        context.caller(&request)?;
         let status = context.handle.status();
         let sizes = context.reader.sizes().map_err(|error| refusal::failed(&error))?;
         let leader = context.leadership.leader();
