@@ -403,7 +403,7 @@ impl Replica {
         let Some((to, since)) = leader.handing_over else { return };
         if leader.in_flight.is_empty() {
             let ballot = leader.ballot;
-            self.announce_chosen();
+            self.announce_to_all();
             self.outputs.send(to, Message::TakeOver(TakeOver { ballot }));
             self.step_down(StepDown::HandedOver);
         } else if self.now.since(since) >= self.options.election_timeout {

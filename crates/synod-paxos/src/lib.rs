@@ -105,6 +105,7 @@
 #![deny(missing_docs)]
 
 mod acceptor;
+mod announce;
 pub mod basic;
 mod commands;
 mod display;

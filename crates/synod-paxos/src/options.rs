@@ -12,6 +12,9 @@ pub struct Options {
     /// After this much silence a leader counts as gone, and a leader that hears no quorum steps
     /// down. At least three heartbeats. Default 1 s, as etcd.
     pub election_timeout: Duration,
+    /// How long followers may go without hearing what is chosen, if no client of theirs waits for it
+    /// and no accept carries it. Default 1 ms; watches on followers are late by as much.
+    pub announce_delay: Duration,
     /// Slots that a leader has proposed and that are not chosen yet. Default 4: fewer make larger
     /// batches, more hide a longer round trip.
     pub slots_in_flight_max: u64,
@@ -67,6 +70,7 @@ impl Default for Options {
         Self {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
+            announce_delay: Duration::from_millis(1),
             slots_in_flight_max: 4,
             batch_bytes_max: 1 << 20,
             batch_commands_max: 1024,

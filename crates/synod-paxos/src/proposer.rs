@@ -8,9 +8,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::announce::Announced;
 use crate::event::{Event, Ignored, StepDown};
 use crate::ids::{Ballot, ReplicaId};
-use crate::message::{Accept, Accepted, CatchUp, Chosen, Message, Nack, Prepare, Promise};
+use crate::message::{Accept, Accepted, CatchUp, Message, Nack, Prepare, Promise};
 use crate::mutants::Mutant;
 use crate::output::{PersistId, Record};
 use crate::parts::{SafeValue, Tally};
@@ -77,8 +78,7 @@ pub(crate) struct Leader {
     /// The log's time when it began, and its own time then.
     time_base: LogTime,
     started: Time,
-    /// The chosen watermark that the followers were told.
-    announced: Slot,
+    pub(crate) announced: Announced,
     /// To whom it hands over, and since when.
     pub(crate) handing_over: Option<(ReplicaId, Time)>,
 }
@@ -255,7 +255,7 @@ impl Replica {
             confirmations: Confirmations::default(),
             time_base,
             started: self.now,
-            announced: Slot::FIRST,
+            announced: Announced::default(),
             handing_over: None,
         }));
         self.election.elected();
@@ -302,7 +302,7 @@ impl Replica {
         let Proposer::Leader(leader) = &mut self.proposer else { return };
         let (ballot, slot) = (leader.ballot, leader.next);
         leader.next = slot.next();
-        leader.announced = chosen;
+        leader.announced.tell(chosen);
         leader
             .in_flight
             .insert(slot, InFlight { tally: Tally::default(), chosen: false, sent: self.now });
@@ -364,19 +364,11 @@ impl Replica {
             if *first.key() != self.learner.prefix.end || !first.get().chosen {
                 return;
             }
+            let slot = *first.key();
             first.remove();
+            let held = self.acceptor.held.get(&slot).expect("a slot in flight is held");
+            leader.announced.chose(self.now, &held.value, &self.peers);
             self.choose_next();
-        }
-    }
-
-    /// Tells the followers what is chosen, if no accept has carried it.
-    pub(crate) fn announce_chosen(&mut self) {
-        let chosen = self.learner.prefix.end;
-        let Proposer::Leader(leader) = &mut self.proposer else { return };
-        if leader.announced < chosen {
-            leader.announced = chosen;
-            let message = Message::Chosen(Chosen { ballot: leader.ballot, chosen });
-            self.outputs.send_all(self.peers.clone(), message, None);
         }
     }
 

@@ -261,6 +261,7 @@ impl Replica {
         let Proposer::Leader(leader) = &mut self.proposer else { return };
         let Some(round) = leader.confirmations.current.take() else { return };
         for (member, attempt) in round.askers.remote {
+            leader.announced.await_by(member, &self.peers);
             self.outputs.send(member, Message::ReadAt(ReadAt { attempt, chosen: round.chosen }));
         }
         self.reads.grant(round.askers.own, round.chosen);

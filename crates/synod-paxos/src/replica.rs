@@ -255,6 +255,9 @@ impl Replica {
     pub fn next_tick(&self) -> Time {
         let heartbeat = self.election.heartbeat_at;
         let stand = self.election.stand_at;
+        if let Some(due) = self.announcement_due() {
+            return heartbeat.min(due);
+        }
         let may_stand = matches!(self.proposer, Proposer::Idle) && self.leader().is_none();
         if may_stand && stand > self.now { heartbeat.min(stand) } else { heartbeat }
     }

@@ -116,7 +116,9 @@ impl Script {
 /// `cluster COUNT [fresh] [option=value ...]`
 fn make_cluster(args: &[&str], place: &str) -> Cluster {
     let (count, rest) = args.split_first().unwrap_or_else(|| panic!("{place}: how many?"));
-    let (mut options, mut fresh) = (Options::default(), false);
+    // Scripts show what is said, not when: followers hear at once what is chosen.
+    let options = Options { announce_delay: Duration::ZERO, ..Options::default() };
+    let (mut options, mut fresh) = (options, false);
     for arg in rest {
         match arg.split_once('=') {
             None if *arg == "fresh" => fresh = true,
@@ -131,6 +133,7 @@ fn make_cluster(args: &[&str], place: &str) -> Cluster {
 fn set_option(options: &mut Options, name: &str, value: u64, place: &str) {
     let size = usize::try_from(value).expect("a small number");
     match name {
+        "announce_delay_ms" => options.announce_delay = Duration::from_millis(value),
         "slots_in_flight_max" => options.slots_in_flight_max = value,
         "page_bytes_max" => options.page_bytes_max = size,
         "cache_bytes_max" => options.cache_bytes_max = size,

@@ -106,6 +106,7 @@ fn draw_core(random: &mut Random) -> CoreOptions {
     CoreOptions {
         heartbeat_interval: Duration::from_millis(heartbeat),
         election_timeout: Duration::from_millis(election),
+        announce_delay: Duration::from_millis(*random.pick(&[0, 1, 1, 30])),
         slots_in_flight_max: *random.pick(&[1, 2, 4, 4, 16]),
         batch_bytes_max: *random.pick(&[200, 4 << 10, 1 << 20]),
         batch_commands_max: *random.pick(&[1, 3, 1024]),

@@ -97,6 +97,7 @@ impl World {
         let options = Options {
             heartbeat_interval: Duration::ZERO,
             election_timeout: Duration::ZERO,
+            announce_delay: Duration::ZERO,
             ..Options::default()
         };
         Self { bounds, options, quorums: Quorums::majority(members()) }
