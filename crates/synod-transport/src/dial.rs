@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,7 +27,7 @@ use crate::frame;
 use crate::hello::{Greeting, GreetingError, Hello, Lane, PROTOCOL_VERSION, Refused};
 use crate::limit::LogLimit;
 use crate::options::TransportOptions;
-use crate::outbox::Outbox;
+use crate::outbox::{Load, Outbox};
 use crate::stats::count;
 
 /// One lane to one peer.
@@ -155,45 +155,43 @@ impl<U: Fn(u64) + Send + Sync> Dialler<U> {
     async fn serve(&self, stream: TcpStream) {
         let (peer, lane) = (self.peer(), self.hello.lane);
         debug!(peer, lane = lane.name(), "connected");
-        let (reader, mut writer) = stream.into_split();
-        self.outbox.open();
+        let (reader, writer) = stream.into_split();
+        let writer = Arc::new(writer);
+        let past = Arc::clone(&writer);
+        self.outbox.open(Some(Box::new(move |slices| past.try_write_vectored(slices))));
         let result = tokio::select! {
-            result = self.write(&mut writer) => result,
+            result = self.write(&writer) => result,
             result = ended(reader) => result,
             () = self.stop.cancelled() => {
-                let _ = timeout(FAREWELL, self.write_rest(&mut writer)).await;
+                let _ = timeout(FAREWELL, self.write_rest(&writer)).await;
                 Ok(())
             }
         };
+        // The write half closes when both of its owners are gone.
         self.outbox.interrupt();
         if let Err(error) = result {
             debug!(peer, lane = lane.name(), %error, "connection lost");
         }
     }
 
-    async fn write(&self, writer: &mut OwnedWriteHalf) -> io::Result<()> {
+    async fn write(&self, writer: &OwnedWriteHalf) -> io::Result<()> {
         loop {
-            let frames = self.outbox.take().await;
-            self.write_frames(writer, frames).await?;
+            let load = self.outbox.take().await;
+            self.write_load(writer, load).await?;
         }
     }
 
-    async fn write_rest(&self, writer: &mut OwnedWriteHalf) -> io::Result<()> {
-        loop {
-            let frames = self.outbox.take_now();
-            if frames.is_empty() {
-                return writer.shutdown().await;
-            }
-            self.write_frames(writer, frames).await?;
+    async fn write_rest(&self, writer: &OwnedWriteHalf) -> io::Result<()> {
+        while let Some(load) = self.outbox.take_now() {
+            self.write_load(writer, load).await?;
         }
+        Ok(())
     }
 
-    async fn write_frames(
-        &self,
-        writer: &mut OwnedWriteHalf,
-        frames: Vec<Bytes>,
-    ) -> io::Result<()> {
-        let (count_of, chunks) = (frames.len(), frame::encode(frames));
+    async fn write_load(&self, writer: &OwnedWriteHalf, load: Load) -> io::Result<()> {
+        let Load { torn: mut chunks, frames } = load;
+        let count_of = frames.len();
+        chunks.extend(frame::encode(frames));
         let bytes = chunks.iter().map(Bytes::len).sum();
         write_chunks(writer, chunks).await?;
         count(&self.outbox.counters.sent_frames, count_of);
@@ -203,22 +201,15 @@ impl<U: Fn(u64) + Send + Sync> Dialler<U> {
 }
 
 /// Writes all chunks with as few calls as the kernel allows.
-async fn write_chunks(writer: &mut OwnedWriteHalf, mut chunks: VecDeque<Bytes>) -> io::Result<()> {
+async fn write_chunks(writer: &OwnedWriteHalf, mut chunks: VecDeque<Bytes>) -> io::Result<()> {
     while !chunks.is_empty() {
         let slices: Vec<IoSlice<'_>> =
             chunks.iter().take(SLICES_MAX).map(|chunk| IoSlice::new(chunk)).collect();
-        let mut written = writer.write_vectored(&slices).await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        while let Some(chunk) = chunks.front_mut() {
-            let step = written.min(chunk.len());
-            chunk.advance(step);
-            written -= step;
-            if !chunk.is_empty() {
-                break;
-            }
-            chunks.pop_front();
+        match writer.try_write_vectored(&slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => frame::advance(&mut chunks, written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => writer.writable().await?,
+            Err(error) => return Err(error),
         }
     }
     Ok(())

@@ -98,6 +98,19 @@ pub(crate) fn encode(frames: impl IntoIterator<Item = Bytes>) -> VecDeque<Bytes>
     chunks
 }
 
+/// Drops what was written from the front of the chunks.
+pub(crate) fn advance(chunks: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(chunk) = chunks.front_mut() {
+        let step = written.min(chunk.len());
+        chunk.advance(step);
+        written -= step;
+        if !chunk.is_empty() {
+            return;
+        }
+        chunks.pop_front();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
