@@ -16,6 +16,7 @@ use crate::mutants::Mutant;
 use crate::output::{PersistId, Record};
 use crate::parts::{SafeValue, Tally};
 use crate::prefix::Prefix;
+use crate::quorum::Quorums;
 use crate::reads::Confirmations;
 use crate::replica::Replica;
 use crate::slot::Slot;
@@ -105,6 +106,14 @@ impl Leader {
     /// It began long ago and still lacks what was chosen before, up to `end`.
     pub(crate) fn lacks_prefix(&self, end: Slot, now: Time, patience: Duration) -> bool {
         end < self.first && now.since(self.started) >= patience
+    }
+
+    /// Whether a slot lacks nothing but this member's own acceptance.
+    pub(crate) fn awaits_disk(&self, me: ReplicaId, quorums: &Quorums) -> bool {
+        self.in_flight.values().any(|slot| {
+            let mut tally = slot.tally.clone();
+            !slot.chosen && tally.add(me) && tally.is_phase2(quorums)
+        })
     }
 
     pub(crate) fn enqueue(&mut self, command: Command) {

@@ -262,6 +262,17 @@ impl Replica {
         if may_stand && stand > self.now { heartbeat.min(stand) } else { heartbeat }
     }
 
+    /// Whether its own vote would decide something once the record of it is durable. If not,
+    /// [`handle_persisted`](Self::handle_persisted) may come a little later, with other news.
+    #[must_use]
+    pub fn awaits_disk(&self) -> bool {
+        match &self.proposer {
+            Proposer::Idle => false,
+            Proposer::Candidate(_) => true,
+            Proposer::Leader(leader) => leader.awaits_disk(self.me(), &self.quorums),
+        }
+    }
+
     /// Its own id.
     #[must_use]
     pub const fn me(&self) -> ReplicaId {

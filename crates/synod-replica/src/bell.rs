@@ -63,9 +63,19 @@ pub(crate) struct RingingSender<T> {
 impl<T> RingingSender<T> {
     /// Puts it in. False if nobody takes things any more.
     pub(crate) fn send(&self, item: T) -> bool {
-        let sent = self.sender.as_ref().is_some_and(|sender| sender.send(item).is_ok());
-        self.bell.ring();
+        let sent = self.put(item);
+        self.ring();
         sent
+    }
+
+    /// Puts it in without ringing: it is found when the thread wakes for something else.
+    pub(crate) fn put(&self, item: T) -> bool {
+        self.sender.as_ref().is_some_and(|sender| sender.send(item).is_ok())
+    }
+
+    /// Wakes the thread.
+    pub(crate) fn ring(&self) {
+        self.bell.ring();
     }
 }
 

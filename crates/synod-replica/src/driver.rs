@@ -12,7 +12,8 @@
 //!
 //! Invariants:
 //! * A message that waits for a record is handed to [`Effects::send`] only after
-//!   [`Driver::handle_persisted`] named that record or a later one.
+//!   [`Driver::handle_persisted`] named that record or a later one, unless [`Effects::send_after`]
+//!   has taken it over.
 //! * Values apply in the order of slots, each once; a client gets its reply after its command was
 //!   applied here, and each client is answered exactly once.
 
@@ -39,6 +40,17 @@ pub trait Effects {
     fn persist(&mut self, id: PersistId, record: Record);
     /// Send the message to all in the set. It may be lost.
     fn send(&mut self, to: &ReplicaSet, message: Message);
+    /// Send the message to all in the set, not before the record is durable; records up to this one
+    /// were handed over before. Gives it back if the driver is to keep it until then.
+    fn send_after(
+        &mut self,
+        record: PersistId,
+        to: ReplicaSet,
+        message: Message,
+    ) -> Option<(ReplicaSet, Message)> {
+        let _ = record;
+        Some((to, message))
+    }
     /// Read chosen values from the log and send them to the peer as `Learned`.
     fn serve_log(&mut self, to: ReplicaId, from: Slot, chosen: Slot, bytes_max: usize);
     /// The log may drop the records of values below this slot. All that older records tell besides
@@ -259,6 +271,13 @@ where
             .fold(self.replica.next_tick(), Time::min)
     }
 
+    /// Whether something waits for nothing but the disk. If not, [`Driver::handle_persisted`] may
+    /// wait until there is more to do.
+    #[must_use]
+    pub fn awaits_disk(&self) -> bool {
+        !self.held.is_empty() || self.stopping || self.replica.awaits_disk()
+    }
+
     /// The core, to look at.
     #[must_use]
     pub const fn replica(&self) -> &Replica {
@@ -347,6 +366,13 @@ where
         if record <= self.undurable.durable {
             return held.run(effects);
         }
+        let kept = match held {
+            Held::Send(to, message) => {
+                effects.send_after(record, to, message).map(|(to, message)| Held::Send(to, message))
+            }
+            Held::Trim(below) => Some(Held::Trim(below)),
+        };
+        let Some(held) = kept else { return };
         let at = self.held.partition_point(|(other, _)| *other <= record);
         self.held.insert(at, (record, held));
     }

@@ -64,7 +64,7 @@ pub struct LocalOutbox {
 }
 
 impl Outbox for LocalOutbox {
-    fn send(&mut self, to: ReplicaId, _bulk: bool, frame: Bytes) {
+    fn send(&self, to: ReplicaId, _bulk: bool, frame: Bytes) {
         if let Some(route) = self.network.lock().get(&to) {
             route(self.me, frame);
         }

@@ -4,20 +4,34 @@
 //! runs, the records of the next one gather, so the busier the disk, the larger the group.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use synod_paxos::message::Learned;
-use synod_paxos::{PersistId, Record, ReplicaId, Slot};
+use synod_paxos::{Message, PersistId, Record, ReplicaId, ReplicaSet, Slot};
 use synod_wal::{Disk, Spare};
 
 use crate::bell::{Bell, RingingSender};
 use crate::log::{Log, LogError};
+use crate::runtime::{self, Outbox};
 
 /// What the log is asked to do, in this order.
 pub(crate) enum Job {
-    Append(Vec<(PersistId, Record)>),
-    ServeChosen { to: ReplicaId, from: Slot, chosen: Slot, bytes_max: usize },
-    Trim { below: Slot },
+    /// Make records durable, then send what waited for them.
+    Append {
+        records: Vec<(PersistId, Record)>,
+        sends: Vec<(ReplicaSet, Message)>,
+    },
+    ServeChosen {
+        to: ReplicaId,
+        from: Slot,
+        chosen: Slot,
+        bytes_max: usize,
+    },
+    Trim {
+        below: Slot,
+    },
 }
 
 /// What it has done.
@@ -30,65 +44,83 @@ pub(crate) enum Done {
     Failed(LogError),
 }
 
+/// What the log's thread works with.
+pub(crate) struct LogWorld {
+    /// Rings when a job comes.
+    pub(crate) bell: Bell,
+    pub(crate) jobs: Receiver<Job>,
+    pub(crate) done: RingingSender<Done>,
+    /// Whether the driver wants to be woken when records are durable.
+    pub(crate) impatient: Arc<AtomicBool>,
+    pub(crate) outbox: Arc<dyn Outbox>,
+}
+
 /// Works until the queue of jobs is closed, or the log fails.
-pub(crate) fn run<D: Disk + Clone>(
-    mut log: Log<D>,
-    bell: &Bell,
-    jobs: &Receiver<Job>,
-    done: &RingingSender<Done>,
-) {
-    if let Err(error) = work(&mut log, bell, jobs, done) {
+pub(crate) fn run<D: Disk + Clone>(mut log: Log<D>, world: &LogWorld) {
+    if let Err(error) = world.work(&mut log) {
         // A driver that is gone needs no reason any more.
-        done.send(Done::Failed(error));
+        world.done.send(Done::Failed(error));
     }
 }
 
-/// The next job; `None` if the queue is closed.
-fn next_job(bell: &Bell, jobs: &Receiver<Job>) -> Option<Job> {
-    loop {
-        match jobs.try_recv() {
-            Ok(job) => return Some(job),
-            Err(TryRecvError::Empty) => bell.wait(None),
-            Err(TryRecvError::Disconnected) => return None,
+impl LogWorld {
+    fn work<D: Disk + Clone>(&self, log: &mut Log<D>) -> Result<(), LogError> {
+        let mut spares = Spares::new();
+        spares.keep_one(log);
+        while let Some(first) = self.next_job() {
+            let (mut last, mut waiting) = (None, Vec::new());
+            for job in std::iter::once(first).chain(self.jobs.try_iter().take(GROUP_JOBS_MAX)) {
+                match job {
+                    Job::Append { records, sends } => {
+                        for (id, record) in records {
+                            log.append(&record)?;
+                            last = Some(id);
+                        }
+                        waiting.extend(sends);
+                    }
+                    Job::ServeChosen { to, from, chosen, bytes_max } => {
+                        let values = log.read_chosen(from, chosen, bytes_max)?;
+                        if !values.is_empty() {
+                            // A driver that is gone has closed the queue of jobs too.
+                            self.done.send(Done::Chosen(to, Learned { from, values, chosen }));
+                        }
+                    }
+                    Job::Trim { below } => log.trim(below)?,
+                }
+            }
+            if last.is_some() {
+                log.sync()?;
+            }
+            // Jobs come in order: what these wait for is in this group or in an earlier one.
+            for (to, message) in &waiting {
+                runtime::send(&*self.outbox, to, message);
+            }
+            if let Some(id) = last {
+                self.tell_durable(id);
+            }
+            spares.keep_one(log);
         }
+        log.seal()
     }
-}
 
-fn work<D: Disk + Clone>(
-    log: &mut Log<D>,
-    bell: &Bell,
-    jobs: &Receiver<Job>,
-    done: &RingingSender<Done>,
-) -> Result<(), LogError> {
-    let mut spares = Spares::new();
-    spares.keep_one(log);
-    while let Some(first) = next_job(bell, jobs) {
-        let mut last = None;
-        for job in std::iter::once(first).chain(jobs.try_iter().take(GROUP_JOBS_MAX)) {
-            match job {
-                Job::Append(records) => {
-                    for (id, record) in records {
-                        log.append(&record)?;
-                        last = Some(id);
-                    }
-                }
-                Job::ServeChosen { to, from, chosen, bytes_max } => {
-                    let values = log.read_chosen(from, chosen, bytes_max)?;
-                    if !values.is_empty() {
-                        // A driver that is gone has closed the queue of jobs too.
-                        done.send(Done::Chosen(to, Learned { from, values, chosen }));
-                    }
-                }
-                Job::Trim { below } => log.trim(below)?,
+    /// The next job; `None` if the queue is closed.
+    fn next_job(&self) -> Option<Job> {
+        loop {
+            match self.jobs.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Empty) => self.bell.wait(None),
+                Err(TryRecvError::Disconnected) => return None,
             }
         }
-        if let Some(id) = last {
-            log.sync()?;
-            done.send(Done::Durable(id));
-        }
-        spares.keep_one(log);
     }
-    log.seal()
+
+    fn tell_durable(&self, id: PersistId) {
+        self.done.put(Done::Durable(id));
+        // Sequentially consistent, as is the driver's side; see there.
+        if self.impatient.load(Ordering::SeqCst) {
+            self.done.ring();
+        }
+    }
 }
 
 /// Has spare files made by another thread, one at a time, so that beginning a segment is cheap.
@@ -129,3 +161,72 @@ impl Spares {
 
 /// A group takes no more jobs than this, so that those who wait for its sync wait not too long.
 const GROUP_JOBS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use synod_paxos::message::Accepted;
+    use synod_paxos::{Ballot, Incarnation, Recovered};
+    use synod_wal::memory::{Crash, MemoryDisk, Sectors};
+
+    use super::*;
+    use crate::bell;
+
+    /// Notes what is sent, each time with what a power cut at that moment would leave of the log.
+    struct Witness {
+        disk: MemoryDisk,
+        sent: Arc<Mutex<Vec<(ReplicaId, Ballot)>>>,
+    }
+
+    impl Outbox for Witness {
+        fn send(&self, to: ReplicaId, _bulk: bool, _frame: Bytes) {
+            let left = self.disk.crash(Crash { names: 0, sectors: Sectors::None });
+            self.sent.lock().unwrap().push((to, open(&left).1.promised));
+        }
+    }
+
+    fn open(disk: &MemoryDisk) -> (Log<MemoryDisk>, Recovered) {
+        let (me, disk_life) = (ReplicaId::new(1), Incarnation::new(7));
+        let options = synod_wal::Options::default();
+        let (log, opened) =
+            Log::open(disk.clone(), 5, me, disk_life, options, Slot::FIRST).unwrap();
+        (log, opened.recovered)
+    }
+
+    const fn ballot(round: u64) -> Ballot {
+        Ballot { round, replica: ReplicaId::new(2) }
+    }
+
+    /// Promises in this ballot, and tells this member.
+    fn promise(round: u64, tell: u64) -> Job {
+        let accepted = Accepted { ballot: ballot(round), slot: Slot::FIRST };
+        Job::Append {
+            records: vec![(PersistId::new(round), Record::Promised(ballot(round)))],
+            sends: vec![(ReplicaSet::from(ReplicaId::new(tell)), Message::Accepted(accepted))],
+        }
+    }
+
+    #[test]
+    fn messages_leave_when_what_they_wait_for_is_durable() {
+        let disk = MemoryDisk::new();
+        let (log, _) = open(&disk);
+        let bell = Bell::default();
+        let (jobs, jobs_waiting) = bell::unbounded(&bell);
+        let (done, reports) = bell::unbounded(&Bell::default());
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let outbox = Arc::new(Witness { disk, sent: Arc::clone(&sent) });
+        let impatient = Arc::new(AtomicBool::new(false));
+        assert!(jobs.send(promise(1, 2)) && jobs.send(promise(2, 3)));
+        drop(jobs);
+        run(log, &LogWorld { bell, jobs: jobs_waiting, done, impatient, outbox });
+
+        let expected = [(ReplicaId::new(2), ballot(2)), (ReplicaId::new(3), ballot(2))];
+        assert_eq!(*sent.lock().unwrap(), expected, "one sync for both, and then the messages");
+        let durable = reports
+            .try_iter()
+            .map(|done| matches!(done, Done::Durable(id) if id == PersistId::new(2)));
+        assert_eq!(durable.collect::<Vec<_>>(), [true]);
+    }
+}

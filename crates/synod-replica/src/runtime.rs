@@ -4,8 +4,11 @@
 //!   Handle ── requests ──▶ ┌────────┐ ── records ──▶ ┌─────┐
 //!   peers ─── messages ──▶ │ driver │               │ log │  appends all that waits, syncs once
 //!                          └────────┘ ◀── durable ── └─────┘
-//!                               └────▶ Outbox: frames to peers
+//!                               └────▶ Outbox ◀─────────┘  frames to peers
 //! ```
+//!
+//! A message that waits for records goes to the log's thread together with them, and from there to
+//! the peer: the driver wakes for what the disk has done only if it waits for nothing else.
 //!
 //! The driver thread sleeps until something comes in or a timer is due, takes what waits, and lets
 //! the driver work it off in one round: there is no timer for batches and nothing is polled. What
@@ -17,6 +20,7 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,14 +40,14 @@ use crate::driver::{Driver, DriverOptions, Effects};
 use crate::handle::{Handle, Limits};
 use crate::inputs::{self, Input, Inputs, OneQuery, OneReply, Request};
 use crate::log::{Log, LogError};
-use crate::log_thread::{self, Done, Job};
+use crate::log_thread::{self, Done, Job, LogWorld};
 use crate::machine::StateMachine;
 use crate::status::SharedStatus;
 
 /// Where frames go. It must not block, and may drop: the protocol repeats what matters.
-pub trait Outbox: Send + 'static {
+pub trait Outbox: Send + Sync + 'static {
     /// Sends a frame. A `bulk` one must not stand in the way of the others.
-    fn send(&mut self, to: ReplicaId, bulk: bool, frame: Bytes);
+    fn send(&self, to: ReplicaId, bulk: bool, frame: Bytes);
 }
 
 /// What a member is started with.
@@ -131,20 +135,31 @@ impl<M: StateMachine> Running<M> {
         // and one answer for each job.
         let (jobs, jobs_waiting) = bell::unbounded(&log_bell);
         let (done, done_waiting) = bell::unbounded(&bell);
+        let outbox: Arc<dyn Outbox> = Arc::new(outbox);
+        let impatient = Arc::new(AtomicBool::new(true));
+        let world = LogWorld {
+            bell: log_bell,
+            jobs: jobs_waiting,
+            done,
+            impatient: Arc::clone(&impatient),
+            outbox: Arc::clone(&outbox),
+        };
         let log = std::thread::Builder::new()
             .name("synod-log".to_owned())
-            .spawn(move || log_thread::run(log, &log_bell, &jobs_waiting, &done))?;
+            .spawn(move || log_thread::run(log, &world))?;
         let member = Member {
             driver,
             started,
             inputs,
             bell,
             done: done_waiting,
+            impatient,
             world: World {
-                outbox: Box::new(outbox),
+                outbox,
                 on_event: Box::new(on_event),
                 jobs,
                 appends: Vec::new(),
+                sends: Vec::new(),
                 halted: None,
             },
             status,
@@ -191,6 +206,8 @@ struct Member<M: StateMachine> {
     /// Rings when something is in `inputs` or `done`.
     bell: Bell,
     done: Receiver<Done>,
+    /// Whether the log's thread is to ring when records are durable.
+    impatient: Arc<AtomicBool>,
     world: World,
     status: Arc<SharedStatus>,
     /// Who waits for this member to lead no more; at most [`HANDOVERS_MAX`].
@@ -228,9 +245,10 @@ impl<M: StateMachine> Member<M> {
                 self.driver.handle_tick(now);
             }
             self.driver.run_outputs(now, &mut self.world);
-            self.settle_handovers(now);
             let waiting = (self.inputs.messages.len(), self.inputs.requests.len());
+            // First, so that whoever is told that it leads no more finds it so.
             self.status.update(&self.driver, waiting);
+            self.settle_handovers(now);
             if let Some(exit) = self.exit(now) {
                 self.driver.abandon_clients();
                 return exit;
@@ -247,6 +265,13 @@ impl<M: StateMachine> Member<M> {
         let deadlines = self.handovers.iter().map(|handover| handover.deadline);
         let deadlines = deadlines.chain(self.shutdown.iter().map(|shutdown| shutdown.deadline));
         let due = deadlines.fold(self.driver.next_tick(), Time::min);
+        let impatient = self.driver.awaits_disk();
+        // Sequentially consistent, as is the log's side: either it sees this, or what it has done
+        // is seen here.
+        self.impatient.store(impatient, Ordering::SeqCst);
+        if impatient && !self.done.is_empty() {
+            return;
+        }
         self.bell.wait(Some(self.started + due.since(Time::default())));
     }
 
@@ -335,11 +360,13 @@ impl<M: StateMachine> Member<M> {
 
 /// The effects of the driver, done for real.
 struct World {
-    outbox: Box<dyn Outbox>,
+    outbox: Arc<dyn Outbox>,
     on_event: Box<dyn FnMut(&Event) + Send>,
     jobs: RingingSender<Job>,
     /// Records of this round: one wake-up of the log's thread takes them all.
     appends: Vec<(PersistId, Record)>,
+    /// Messages that wait for records, of this round or earlier ones.
+    sends: Vec<(ReplicaSet, Message)>,
     halted: Option<HaltReason>,
 }
 
@@ -356,11 +383,17 @@ impl Effects for World {
     }
 
     fn send(&mut self, to: &ReplicaSet, message: Message) {
-        let bulk = message.is_bulk();
-        let frame = encode_message(&message);
-        for peer in to.iter() {
-            self.outbox.send(peer, bulk, frame.clone());
-        }
+        send(&*self.outbox, to, &message);
+    }
+
+    fn send_after(
+        &mut self,
+        _record: PersistId,
+        to: ReplicaSet,
+        message: Message,
+    ) -> Option<(ReplicaSet, Message)> {
+        self.sends.push((to, message));
+        None
     }
 
     fn serve_log(&mut self, to: ReplicaId, from: Slot, chosen: Slot, bytes_max: usize) {
@@ -382,9 +415,19 @@ impl Effects for World {
     }
 
     fn flush(&mut self) {
-        if !self.appends.is_empty() {
-            let appends = std::mem::take(&mut self.appends);
-            self.job(Job::Append(appends));
+        if !(self.appends.is_empty() && self.sends.is_empty()) {
+            let records = std::mem::take(&mut self.appends);
+            let sends = std::mem::take(&mut self.sends);
+            self.job(Job::Append { records, sends });
         }
+    }
+}
+
+/// Sends a message to all in the set.
+pub(crate) fn send(outbox: &dyn Outbox, to: &ReplicaSet, message: &Message) {
+    let bulk = message.is_bulk();
+    let frame = encode_message(message);
+    for peer in to.iter() {
+        outbox.send(peer, bulk, frame.clone());
     }
 }

@@ -237,7 +237,7 @@ impl Parts {
 struct PeerOutbox(Arc<OnceLock<TransportHandle>>);
 
 impl Outbox for PeerOutbox {
-    fn send(&mut self, to: ReplicaId, bulk: bool, frame: Bytes) {
+    fn send(&self, to: ReplicaId, bulk: bool, frame: Bytes) {
         let lane = if bulk { Lane::Bulk } else { Lane::Control };
         if let Some(transport) = self.0.get() {
             transport.send(to.as_u64(), lane, frame);
