@@ -10,7 +10,7 @@
 //!
 //! Reading order:
 //!
-//! 1. [`ServerFlags`] and [`ServerConfig`]: what the command line says, and what it means.
+//! 1. `flags`, [`ServerFlags`] and [`ServerConfig`]: what the flags say, and what it means.
 //! 2. [`DataFolder`]: whose folder it is, and what may be done with it.
 //! 3. `engine`, `machine`, `flush`: the store on disk, behind the replicated log.
 //! 4. `member`: the parts put together; `events`: what the protocol tells.
@@ -22,6 +22,7 @@ mod config;
 mod data_folder;
 mod engine;
 mod events;
+mod flags;
 mod flush;
 mod http;
 mod leadership;
@@ -37,10 +38,13 @@ mod server;
 mod service;
 
 pub use config::{
-    ClusterState, ConfigError, MemberConfig, ServerConfig, ServerFlags, Url, UrlError,
+    AuthConfig, AuthToken, AutoCompaction, ClusterState, ConfigError, HttpConfig, LimitsConfig,
+    LogConfig, LogFormat, LogOutput, MemberConfig, PaceConfig, ServerConfig, ServerFlags,
+    SocketConfig, SpaceConfig, TlsConfig, TlsFiles, TlsVersions, Url, UrlError,
 };
 pub use data_folder::{DataFolder, DataFolderError, MemberIdentity};
 pub use engine::{EngineError, RedbEngine};
+pub use flags::{Asked, FlagError, Settings, ValueError, help};
 pub use listener::ListenError;
 pub use member::StartError;
 pub use run::{RunError, run};

@@ -41,6 +41,10 @@ impl Listener {
     pub(crate) async fn bind(urls: &[Url]) -> Result<Self, ListenError> {
         let mut sockets = Vec::with_capacity(urls.len());
         for url in urls {
+            if url.is_tls() || url.is_unix() {
+                let reason = io::Error::other("neither TLS nor unix sockets are built yet");
+                return Err(ListenError { url: url.clone(), reason });
+            }
             let socket = TcpListener::bind(url.address())
                 .await
                 .map_err(|reason| ListenError { url: url.clone(), reason })?;

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use synod_etcd::Limits;
 use synod_kv::{Reader, StorageError, Store};
 use synod_paxos::{Identity, Incarnation, Peer, Recovered, ReplicaId};
 use synod_replica::log::OpenError;
@@ -227,7 +226,7 @@ impl Parts {
             metrics,
             transport,
             fatal,
-            limits: Limits::default(),
+            limits: config.limits.request,
             long_reads: Semaphore::new(LONG_READS_MAX),
         }
     }

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::config::{ServerConfig, Url};
 use crate::data_folder::DataFolder;
-use crate::listener::Listener;
+use crate::listener::{ListenError, Listener};
 use crate::member::{Member, StartError};
 use crate::service::{Context, Services};
 
@@ -88,6 +88,10 @@ impl Server {
     /// # Errors
     /// If a port, the folder or what is in it cannot be had.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
+        if let Some(url) = config.listen_peer_urls.iter().find(|url| url.is_tls()) {
+            let reason = std::io::Error::other("TLS among members is not built yet");
+            return Err(ListenError { url: url.clone(), reason }.into());
+        }
         let peers: Vec<String> = config.listen_peer_urls.iter().map(Url::address).collect();
         let listening = Listening::bind(&peers).await?;
         let listener = Listener::bind(&config.listen_client_urls).await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{bench, compact, del, dev, get, member, put, server, sim, status, txn, version, wal};
+use crate::{bench, compact, del, dev, get, member, put, sim, status, txn, version, wal};
 
 /// A strongly consistent key-value store on Multi-Paxos that speaks the etcd v3 API.
 #[derive(Debug, Parser)]
@@ -18,7 +18,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run one member of a cluster.
-    Server(server::ServerArgs),
+    #[command(disable_help_flag = true)]
+    Server(synod_server::ServerFlags),
     /// Run three members on this machine, as real processes with real data folders.
     Dev(dev::DevArgs),
     /// Store a value under a key.

@@ -26,6 +26,7 @@ mod wal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use synod_server::FlagError;
 
 use crate::cli::{Cli, Command};
 
@@ -38,6 +39,13 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // As Go's flags do: what is wrong, and where to look.
+            if error.downcast_ref::<FlagError>().is_some_and(FlagError::is_usage) {
+                eprintln!(
+                    "{error}\nUsage:\n\n  etcd [flags], synod server [flags]; --help lists them"
+                );
+                return ExitCode::from(USAGE);
+            }
             eprintln!("synod: {}", with_causes(&error));
             ExitCode::FAILURE
         }
@@ -46,7 +54,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Server(args) => server::run(args),
+        Command::Server(flags) => server::run(&flags),
         Command::Dev(args) => dev::run(args),
         Command::Put(args) => put::run(args),
         Command::Get(args) => get::run(args),
@@ -75,6 +83,9 @@ fn with_causes(error: &anyhow::Error) -> String {
     }
     words
 }
+
+/// The exit status of a command line that makes no sense.
+const USAGE: u8 = 2;
 
 #[cfg(test)]
 mod tests {

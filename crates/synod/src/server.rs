@@ -1,39 +1,35 @@
-//! `synod server`: runs one member, with etcd's flags.
+//! `synod server`, which is also what a program called `etcd` is: runs one member, with etcd's
+//! flags.
 
-use std::io;
+mod logging;
 
-use anyhow::{Context, anyhow};
-use clap::Args;
-use synod_server::ServerFlags;
-use tracing_subscriber::EnvFilter;
+use synod_server::{Asked, LogConfig, ServerConfig, ServerFlags};
+use tracing::{info, warn};
 
-/// `synod server`
-#[derive(Args, Debug)]
-pub(crate) struct ServerArgs {
-    #[command(flatten)]
-    flags: ServerFlags,
-    /// What to log: error, warn, info, debug or trace, for all or for parts (info,synod_wal=debug).
-    #[arg(long, env = "ETCD_LOG_LEVEL", default_value = "info")]
-    log_level: String,
-    /// How to log.
-    #[arg(long, value_parser = ["text", "json"], default_value = "text")]
-    log_format: String,
-}
+use crate::version;
 
-/// Runs the member until it is told to stop.
-pub(crate) fn run(args: ServerArgs) -> anyhow::Result<()> {
-    log_to_stderr(&args.log_level, &args.log_format)?;
-    synod_server::run(args.flags.check()?)?;
-    Ok(())
-}
-
-fn log_to_stderr(level: &str, format: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level)
-        .with_context(|| format!("--log-level: {level:?} is not understood"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    let started = match format {
-        "json" => log.json().try_init(),
-        _ => log.with_ansi(false).try_init(),
+/// Runs the member until it is told to stop, or answers `--help` and `--version`.
+pub(crate) fn run(flags: &ServerFlags) -> anyhow::Result<()> {
+    // What is not Unicode names none of our variables, and none of our values.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let settings = match flags.read(&environment.collect::<Vec<_>>())? {
+        Asked::Help => {
+            print!("{}", synod_server::help());
+            return Ok(());
+        }
+        Asked::Version => {
+            version::run();
+            return Ok(());
+        }
+        Asked::Serve(settings) => settings,
     };
-    started.map_err(|error| anyhow!("cannot log: {error}"))
+    logging::start(&LogConfig::read(&settings)?)?;
+    for warning in settings.warnings() {
+        warn!("{warning}");
+    }
+    let config = ServerConfig::read(&settings)?;
+    info!(name = config.name, folder = %config.data_dir.display(), "configured");
+    synod_server::run(config)?;
+    Ok(())
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ConfigError;
 use super::url::Url;
-use super::{ConfigError, urls};
 
 /// A member as the initial cluster names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,12 +26,12 @@ pub(super) fn parse(text: &str, token: &str) -> Result<Vec<MemberConfig>, Config
         if name.is_empty() {
             return Err(bad());
         }
-        for url in urls("initial-cluster", url)? {
-            if !seen.insert(url.clone()) {
-                return Err(ConfigError::DuplicateUrl { url: url.to_string() });
-            }
-            named.entry(name.to_owned()).or_default().push(url);
+        let url = Url::parse(url)
+            .map_err(|reason| ConfigError::Url { flag: "initial-cluster", reason })?;
+        if !seen.insert(url.clone()) {
+            return Err(ConfigError::DuplicateUrl { url: url.to_string() });
         }
+        named.entry(name.to_owned()).or_default().push(url);
     }
     if named.is_empty() {
         return Err(ConfigError::BadInitialCluster { part: text.to_owned() });

@@ -4,6 +4,8 @@ use clap::Parser;
 
 use super::*;
 
+const WEEKLY: &str = "unknown auto-compaction-mode \"weekly\"";
+
 #[derive(Debug, Parser)]
 struct Line {
     #[command(flatten)]
@@ -78,40 +80,80 @@ fn what_is_wrong_is_named_with_its_flag() {
         (&["--initial-cluster="], "--initial-cluster: \"\" is not NAME=URL"),
         (
             &["--initial-cluster=b=ftp://h2:2"],
-            "--initial-cluster: \"ftp://h2:2\" must begin with http://; no other scheme is known",
+            "--initial-cluster: URL scheme must be http, https, unix, or unixs: ftp://h2:2",
         ),
         (
-            &["--listen-peer-urls=https://h2:2"],
-            "--listen-peer-urls: \"https://h2:2\" must begin with http://; TLS is not built yet",
+            &["--initial-cluster=b=http://h2:2,c=https://h3:3"],
+            "--initial-cluster mixes http:// and https:// (http://h2:2 and https://h3:3)",
         ),
         (
-            &["--listen-peer-urls=http://h2"],
-            "--listen-peer-urls: \"http://h2\" does not have the form http://host:port",
+            &["--initial-cluster=b=unix://x", "--initial-advertise-peer-urls=unix://x"],
+            "--initial-cluster: unix://x: members talk over TCP",
         ),
         (
-            &["--listen-peer-urls=http://h2:70000"],
-            "--listen-peer-urls: \"http://h2:70000\" does not have the form http://host:port",
+            &["--listen-peer-urls=https://127.0.0.1:2"],
+            "--listen-peer-urls has https://127.0.0.1:2, but there is no certificate: give \
+             --peer-cert-file and --peer-key-file, or --peer-auto-tls",
         ),
         (
-            &["--listen-peer-urls=http://h2:2/path"],
-            "--listen-peer-urls: \"http://h2:2/path\" must end after the port",
+            &["--listen-metrics-urls=https://127.0.0.1:2"],
+            "--listen-metrics-urls has https://127.0.0.1:2, but there is no certificate: give \
+             --cert-file and --key-file, or --auto-tls",
         ),
+        (&["--listen-peer-urls=http://h2:70000"], "invalid value \"http://h2:70000\" for flag"),
+        (&["--listen-peer-urls=http://h2:2"], "expected IP in URL for binding (http://h2:2)"),
         (&["--listen-peer-urls=,"], "--listen-peer-urls has no URL"),
         (
-            &["--listen-client-urls=http://h2:3"],
+            &["--listen-client-urls=http://127.0.0.1:3"],
             "--advertise-client-urls is required when --listen-client-urls is set explicitly",
         ),
-        (
-            &["--initial-cluster-state=old"],
-            "--initial-cluster-state \"old\" is neither \"new\" nor \"existing\"",
-        ),
-        (&["--heartbeat-interval=0"], "--heartbeat-interval must be above 0 ms"),
-        (&["--election-timeout=0"], "--election-timeout must be above 0 ms"),
+        (&["--heartbeat-interval=0"], "--heartbeat-interval must be >0 (set to 0ms)"),
+        (&["--election-timeout=0"], "--election-timeout must be >0 (set to 0ms)"),
         (
             &["--election-timeout=499"],
-            "--election-timeout of 499 ms must be at least 5 times --heartbeat-interval of 100 ms",
+            "--election-timeout[499ms] should be at least as 5 times as \
+             --heartbeat-interval[100ms]",
         ),
-        (&["--election-timeout=50001"], "--election-timeout of 50001 ms must be at most 50000 ms"),
+        (
+            &["--election-timeout=50001"],
+            "--election-timeout[50001ms] is too long, and should be set less than 50000ms",
+        ),
+        (&["--auto-compaction-mode=weekly", "--auto-compaction-retention=1"], WEEKLY),
+        (
+            &["--auto-compaction-mode=revision", "--auto-compaction-retention=1h"],
+            "error parsing CompactionRetention: \"1h\" is no number of revisions from 0",
+        ),
+        (&["--auth-token=magic"], "auth: invalid auth options"),
+        (&["--auth-token=jwt,sign-method"], "auth: invalid auth options"),
+        (&["--auth-token=jwt,ttl=1s,ttl=2s"], "auth: invalid auth options"),
+        (&["--bcrypt-cost=32"], "--bcrypt-cost is 32, but must be from 4 to 31"),
+        (&["--max-request-bytes=0"], "--max-request-bytes is 0, but must be from 1 to 8388608"),
+        (&["--tls-min-version=TLS1.1"], "unexpected TLS version \"TLS1.1\" (must be one of: "),
+        (
+            &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
+            "min version (TLS1.3) is greater than max version (TLS1.2)",
+        ),
+        (
+            &["--tls-min-version=TLS1.3", "--cipher-suites=TLS_AES_128_GCM_SHA256"],
+            "cipher suites cannot be configured when only TLS1.3 is enabled",
+        ),
+        (&["--cipher-suites=X"], "unexpected TLS cipher suite \"X\""),
+        (&["--cert-file=c"], "--cert-file needs --key-file"),
+        (&["--peer-key-file=k"], "--peer-key-file needs --peer-cert-file"),
+        (
+            &["--cert-file=c", "--key-file=k", "--client-cert-auth"],
+            "--client-cert-auth needs --trusted-ca-file",
+        ),
+        (&["--client-crl-file=c"], "--client-crl-file needs --trusted-ca-file"),
+        (
+            &[
+                "--peer-cert-allowed-cn=a",
+                "--peer-cert-allowed-hostname=b",
+                "--peer-trusted-ca-file=c",
+            ],
+            "--peer-cert-allowed-cn and --peer-cert-allowed-hostname are mutually exclusive",
+        ),
+        (&["--self-signed-cert-validity=0"], "--self-signed-cert-validity is 0, but must be from"),
     ];
     for (args, expected) in table {
         let base: Vec<&str> = ["--name=b", CLUSTER, "--initial-advertise-peer-urls=http://h2:2"]
@@ -134,4 +176,82 @@ fn addresses_of_version_six_are_understood() {
         ("[::1]:2379", "http://[::1]:2379")
     );
     assert!(Url::parse("http://::1:2379").is_err());
+}
+
+#[test]
+fn unix_sockets_are_addresses_of_clients() {
+    let url = Url::parse("unixs:///run/synod.sock").unwrap();
+    assert_eq!(url.address(), "/run/synod.sock");
+    assert_eq!(url.to_string(), "unixs:///run/synod.sock");
+    assert!(url.is_unix() && url.is_tls() && Url::parse("unix://").is_err());
+}
+
+/// GHSA-pm3m-32r3-7mfh and its kin: a negative retention made etcd compact without end, or end.
+#[test]
+fn negative_compaction_retention_is_refused() {
+    for retention in ["-1", "-1h", "-0.5s"] {
+        for mode in ["periodic", "revision"] {
+            let error = check(&[
+                &format!("--auto-compaction-retention={retention}"),
+                &format!("--auto-compaction-mode={mode}"),
+            ]);
+            let error = error.unwrap_err().to_string();
+            assert!(error.starts_with("error parsing CompactionRetention: "), "{error}");
+        }
+    }
+    let mode = |flags: &[&str]| check(flags).unwrap().space.auto_compaction;
+    assert_eq!(mode(&[]), AutoCompaction::Off);
+    let hours = |hours: u64| AutoCompaction::Periodic(Duration::from_secs(hours * 3600));
+    assert_eq!(mode(&["--auto-compaction-retention=2"]), hours(2));
+    assert_eq!(mode(&["--auto-compaction-retention=1h"]), hours(1));
+    let revisions = ["--auto-compaction-mode=revision", "--auto-compaction-retention=1000"];
+    assert_eq!(mode(&revisions), AutoCompaction::Revisions(1000));
+}
+
+/// GHSA-5x4g-q5rc-36jp: etcd let weak cipher suites be selected.
+#[test]
+fn weak_cipher_suites_are_refused() {
+    for weak in [
+        "TLS_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_RSA_WITH_RC4_128_SHA",
+        "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA",
+        "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA",
+    ] {
+        let good = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+        let error = check(&[&format!("--cipher-suites={good},{weak}")]).unwrap_err();
+        assert_eq!(error, ConfigError::WeakCipher { name: weak.to_owned() });
+        check(&[&format!("--cipher-suites={good}")]).unwrap();
+    }
+}
+
+#[test]
+fn sections_are_read_for_their_readers() {
+    let config = check(&[
+        "--quota-backend-bytes=-1",
+        "--max-txn-ops=7",
+        "--max-request-bytes=1000",
+        "--grpc-keepalive-interval=0s",
+        "--cors=https://a,https://b",
+        "--metrics=extensive",
+        "--auth-token=jwt,sign-method=RS256,ttl=10m",
+        "--auth-token-ttl=60",
+        "--watch-progress-notify-interval=1m30s",
+        "--socket-reuse-port",
+    ])
+    .unwrap();
+    assert_eq!(config.space.quota_bytes, None);
+    assert_eq!(
+        (config.limits.request.txn_ops_max, config.limits.request.request_bytes_max),
+        (7, 1000)
+    );
+    assert_eq!(config.limits.keep_alive_interval, None);
+    assert_eq!(config.http.cors.as_deref(), Some(&["https://a".into(), "https://b".into()][..]));
+    assert!(config.http.extensive_metrics && config.http.host_whitelist.is_none());
+    let AuthToken::Jwt(options) = &config.auth.token else { panic!("{:?}", config.auth) };
+    assert_eq!((options["sign-method"].as_str(), options["ttl"].as_str()), ("RS256", "10m"));
+    assert_eq!(config.auth.token_ttl, Duration::from_secs(60));
+    assert_eq!(config.pace.watch_progress_interval, Duration::from_secs(90));
+    assert!(config.sockets.reuse_port && !config.sockets.reuse_address);
+    assert_eq!(check(&[]).unwrap().space.quota_bytes, Some(2 << 30));
 }

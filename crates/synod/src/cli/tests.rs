@@ -44,7 +44,7 @@ fn command_lines() {
         ("synod wal inspect folder --json", None),
         ("synod dev --data-dir d", None),
         ("synod version", None),
-        ("synod server --nosuchflag", Some(ErrorKind::UnknownArgument)),
+        ("synod server -- -name a --nosuchflag", None),
         ("synod nosuchcommand", Some(ErrorKind::InvalidSubcommand)),
     ];
     for (line, error) in table {
