@@ -35,6 +35,6 @@ const OWN: &[Flag] = &[
         "config-file",
         Text,
         "",
-        "YAML file with the flags' names as keys; other flags and the environment then count for nothing",
+        "YAML file with the flags' names as keys; nothing else then counts",
     ),
 ];

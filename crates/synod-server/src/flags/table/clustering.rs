@@ -46,7 +46,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "auto-compaction-retention",
         Text,
         "0",
-        "How much history to keep: a time (hours without a unit) or a number of revisions; 0 is all",
+        "History to keep: a time (hours without a unit) or a number of revisions; 0 is all",
     ),
     flag("auto-compaction-mode", Text, "periodic", "What the retention is: periodic or revision"),
     flag(
