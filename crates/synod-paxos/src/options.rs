@@ -12,8 +12,8 @@ pub struct Options {
     /// After this much silence a leader counts as gone, and a leader that hears no quorum steps
     /// down. At least three heartbeats. Default 1 s, as etcd.
     pub election_timeout: Duration,
-    /// How long followers may go without hearing what is chosen, if no client of theirs waits for it
-    /// and no accept carries it. Default 1 ms; watches on followers are late by as much.
+    /// How long followers may go without hearing what is chosen, if no client of theirs waits for
+    /// it and no accept carries it. Default 1 ms; watches on followers are late by as much.
     pub announce_delay: Duration,
     /// Slots that a leader has proposed and that are not chosen yet. Default 4: fewer make larger
     /// batches, more hide a longer round trip.
