@@ -6,7 +6,8 @@
 //! 2. [`EtcdError`], [`Refusal`]: every error etcd has, with its code and exact text.
 //! 3. [`request`]: from a message to a command of the store that cannot be malformed, or a refusal.
 //! 4. [`response`]: from the store's answer to a message; this cannot fail.
-//! 5. [`unbuilt`]: the answer to what is not there yet.
+//! 5. [`json`]: the same messages as JSON, and the paths they have over HTTP.
+//! 6. [`unbuilt`]: the answer to what is not there yet.
 //!
 //! ```text
 //!   RangeRequest ──request──▶ Range, Command ─▶ (log, store) ─▶ Reply ──response──▶ RangeResponse
@@ -16,6 +17,7 @@
 #![deny(missing_docs)]
 
 mod error;
+pub mod json;
 mod limits;
 pub mod proto;
 mod refusal;
