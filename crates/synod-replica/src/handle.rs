@@ -180,6 +180,13 @@ impl<M: StateMachine> Handle<M> {
         self.status.get()
     }
 
+    /// How long ago the member's loop last turned. It turns at least at every tick, so a long time
+    /// means that it is stuck, or that the machine it applies to is.
+    #[must_use]
+    pub fn turned_ago(&self) -> Duration {
+        self.status.turned_ago()
+    }
+
     /// Hands leadership over, to the most caught-up member if `to` is `None`; returns when this
     /// member leads no more.
     ///

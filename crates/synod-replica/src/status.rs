@@ -1,6 +1,8 @@
 //! How a member is, for people and for metrics.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use synod_paxos::{Ballot, ReplicaSet, Slot};
 
@@ -42,12 +44,30 @@ pub struct Status {
 }
 
 /// The last status, shared between the driver and the handles.
-#[derive(Debug, Default)]
-pub(crate) struct SharedStatus(Mutex<Status>);
+#[derive(Debug)]
+pub(crate) struct SharedStatus {
+    status: Mutex<Status>,
+    started: Instant,
+    /// Milliseconds from `started` until the driver's last round.
+    turned_ms: AtomicU64,
+}
+
+impl Default for SharedStatus {
+    fn default() -> Self {
+        let (status, turned_ms) = (Mutex::default(), AtomicU64::new(0));
+        Self { status, started: Instant::now(), turned_ms }
+    }
+}
 
 impl SharedStatus {
     pub(crate) fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How long ago the driver's last round ended.
+    pub(crate) fn turned_ago(&self) -> Duration {
+        let turned = Duration::from_millis(self.turned_ms.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(turned)
     }
 
     /// Notes how the driver is, with the lengths of its queues.
@@ -77,6 +97,8 @@ impl SharedStatus {
             messages_waiting,
             requests_waiting,
         };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        let turned = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.turned_ms.store(turned, Ordering::Relaxed);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ struct Shared {
     progressed: Condvar,
     /// Everything below this slot survives a crash without the log.
     stable_slot: AtomicU64,
+    /// Somebody's thread stands still until a round is done.
+    awaited: AtomicBool,
     /// Slots from this one on must wait: the log does not hold them durably yet.
     allowed_below: AtomicU64,
 }
@@ -59,6 +61,7 @@ pub(crate) fn start<E: Engine>(
         ordered: Condvar::new(),
         progressed: Condvar::new(),
         stable_slot: AtomicU64::new(stable_slot),
+        awaited: AtomicBool::new(false),
         allowed_below: AtomicU64::new(stable_slot),
     });
     let (done, rounds_done) = watch::channel(0);
@@ -136,11 +139,24 @@ impl FlushHandle {
     /// Asks for a round and waits for it on this thread, or until the flusher has ended. One round,
     /// not until memory is free: rows may wait for the log, and for that this thread must go on.
     pub(crate) fn wait_for_round(&self) {
+        self.shared.awaited.store(true, Ordering::Relaxed);
         let round = self.ask();
         let mut orders = self.shared.orders.lock();
         while orders.rounds_done < round && !orders.ended {
             self.shared.progressed.wait(&mut orders);
         }
+        drop(orders);
+        self.shared.awaited.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the member's loop stands still until the disk has caught up.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.shared.awaited.load(Ordering::Relaxed)
+    }
+
+    /// Whether the thread has ended, so that nothing goes to the engine any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.orders.lock().ended
     }
 
     /// Asks for a round and waits until it is done. False if there will be none.

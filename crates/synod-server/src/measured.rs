@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use synod_wal::{Disk, DiskFile, FsDisk, FsFile};
@@ -66,7 +67,10 @@ impl DiskFile for MeasuredFile {
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_at(offset, bytes)
+        self.file.write_at(offset, bytes)?;
+        let written = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.metrics.wal_bytes.fetch_add(written, Ordering::Relaxed);
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {

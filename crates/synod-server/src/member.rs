@@ -22,6 +22,7 @@ use crate::data_folder::{DataFolder, DataFolderError, MemberIdentity};
 use crate::engine::{EngineError, RedbEngine};
 use crate::events::EventLog;
 use crate::flush::{self, FlushHandle};
+use crate::http::Access;
 use crate::leadership::Leadership;
 use crate::listener::ListenError;
 use crate::machine::KvMachine;
@@ -227,6 +228,7 @@ impl Parts {
             transport,
             fatal,
             limits: config.limits.request,
+            access: Access::new(&config.http),
             long_reads: Semaphore::new(LONG_READS_MAX),
         }
     }

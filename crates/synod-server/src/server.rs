@@ -24,6 +24,7 @@ use crate::service::{Context, Services};
 pub struct Server {
     context: Arc<Context>,
     addresses: Vec<SocketAddr>,
+    metrics_addresses: Vec<SocketAddr>,
     /// Stops the listeners.
     stop: CancellationToken,
     listeners: JoinHandle<()>,
@@ -96,6 +97,8 @@ impl Server {
         let listening = Listening::bind(&peers).await?;
         let listener = Listener::bind(&config.listen_client_urls).await?;
         let addresses = listener.addresses();
+        let metrics_listener = Listener::bind(&config.http.listen_metrics_urls).await?;
+        let metrics_addresses = metrics_listener.addresses();
         let config = Arc::new(config);
         let (sink, fatal) = FatalSink::new();
         let started = tokio::task::spawn_blocking(move || Member::start(&config, &sink)).await;
@@ -110,17 +113,36 @@ impl Server {
         })?;
         let stop = CancellationToken::new();
         let services = Services::new(Arc::clone(&context));
-        let listeners = tokio::spawn(listener.serve(services, stop.clone()));
+        let watchers = metrics_listener.serve(services.metrics_only(), stop.clone());
+        let clients = listener.serve(services, stop.clone());
+        let listeners = tokio::spawn(async {
+            tokio::join!(clients, watchers);
+        });
         let announcer = tokio::spawn(announce(Arc::clone(&context)));
-        let server =
-            Self { context, addresses, stop, listeners, announcer, flusher, ended, fatal, folder };
-        Ok(server)
+        Ok(Self {
+            context,
+            addresses,
+            metrics_addresses,
+            stop,
+            listeners,
+            announcer,
+            flusher,
+            ended,
+            fatal,
+            folder,
+        })
     }
 
     /// Where clients are served.
     #[must_use]
     pub fn client_addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where metrics and probes alone are served.
+    #[must_use]
+    pub fn metrics_addresses(&self) -> &[SocketAddr] {
+        &self.metrics_addresses
     }
 
     /// Waits until there is a leader to serve requests with.

@@ -23,16 +23,17 @@ use synod_kv::Reader;
 use synod_replica::Handle;
 use synod_transport::TransportHandle;
 use tokio::sync::Semaphore;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::Service;
 
 use crate::config::ServerConfig;
 use crate::engine::RedbEngine;
 use crate::flush::FlushHandle;
+use crate::http::{self, Access};
 use crate::leadership::Leadership;
 use crate::machine::KvMachine;
-use crate::metrics::{Calls, Metrics};
+use crate::metrics::Metrics;
 use crate::server::FatalSink;
 pub(crate) use cluster::about;
 
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) transport: Arc<OnceLock<TransportHandle>>,
     pub(crate) fatal: FatalSink,
     pub(crate) limits: Limits,
+    /// Which web pages may speak to this member.
+    pub(crate) access: Access,
     /// Long reads at a time.
     pub(crate) long_reads: Semaphore,
 }
@@ -63,10 +66,34 @@ impl Context {
     }
 }
 
+impl Context {
+    /// The alarms that are raised, by etcd's names.
+    pub(crate) fn alarms(&self) -> Vec<&'static str> {
+        // Nothing raises one yet.
+        Vec::new()
+    }
+
+    /// Whether this member does not vote.
+    pub(crate) fn is_learner(&self) -> bool {
+        // All members vote, as yet.
+        false
+    }
+}
+
+/// What a port is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Scope {
+    /// Clients.
+    Everything,
+    /// Those who watch over the member.
+    Metrics,
+}
+
 /// All services of a connection. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Services {
     context: Arc<Context>,
+    scope: Scope,
     kv: KvServer<kv::KvService>,
     maintenance: MaintenanceServer<maintenance::MaintenanceService>,
     cluster: ClusterServer<cluster::ClusterService>,
@@ -80,23 +107,57 @@ impl Services {
         let cluster = cluster::ClusterService(Arc::clone(&context));
         Self {
             context,
+            scope: Scope::Everything,
             kv: KvServer::new(kv).max_decoding_message_size(bytes_max),
             maintenance: MaintenanceServer::new(maintenance).max_decoding_message_size(bytes_max),
             cluster: ClusterServer::new(cluster).max_decoding_message_size(bytes_max),
         }
     }
 
+    /// What every service needs.
+    pub(crate) const fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// What the port is for.
+    pub(crate) const fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// The same, where only metrics and probes are served.
+    pub(crate) fn metrics_only(&self) -> Self {
+        Self { scope: Scope::Metrics, ..self.clone() }
+    }
+
     /// Answers a request, gRPC or not.
     pub(crate) async fn answer(
-        mut self,
+        self,
         request: hyper::Request<Incoming>,
     ) -> Result<hyper::Response<Body>, Infallible> {
-        if !is_grpc(&request) {
-            return Ok(crate::http::answer(&self.context, &request));
+        let request = request.map(Body::new);
+        if self.scope == Scope::Everything && is_grpc(&request) {
+            self.grpc(request).await
+        } else {
+            Ok(http::answer(self, request).await)
         }
+    }
+
+    /// Answers a gRPC request, from a socket or from the JSON gateway, and counts it.
+    pub(crate) async fn grpc(
+        mut self,
+        request: hyper::Request<Body>,
+    ) -> Result<hyper::Response<Body>, Infallible> {
+        let (request, call) = self.context.metrics.calls.begin(request);
+        let response = self.dispatch(request).await.map(too_large::in_etcds_words)?;
+        Ok(call.answered(response))
+    }
+
+    async fn dispatch(
+        &mut self,
+        request: hyper::Request<Body>,
+    ) -> Result<hyper::Response<Body>, Infallible> {
         let path = request.uri().path();
-        let method = Calls::method(path);
-        let response = if path.starts_with("/etcdserverpb.KV/") {
+        if path.starts_with("/etcdserverpb.KV/") {
             self.kv.call(request).await
         } else if path.starts_with("/etcdserverpb.Maintenance/") {
             self.maintenance.call(request).await
@@ -104,12 +165,7 @@ impl Services {
             self.cluster.call(request).await
         } else {
             Ok(Status::from(unbuilt::refuse(path)).into_http())
-        };
-        let response = response.map(too_large::in_etcds_words)?;
-        // Errors of unary calls are in the headers; who gets none is served.
-        let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |s| s.code());
-        self.context.metrics.calls.count(method, code);
-        Ok(response)
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+//! Messages as JSON and back, one situation each.
+
 use super::*;
 use crate::proto::etcdserverpb as pb;
 

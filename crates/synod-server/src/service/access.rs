@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use synod_etcd::{EtcdError, Refusal};
-use synod_kv::{Command, Response as StoreResponse};
+use synod_kv::{Command, KeyRange, Range, Response as StoreResponse};
 use tonic::{Request, Status};
 
 use super::{Context, refusal};
@@ -53,6 +53,18 @@ impl Context {
                 Err(refusal::of_read(error))
             }
         }
+    }
+
+    /// Whether a read is answered: one that a quorum confirms, or one from memory alone. Who asks
+    /// is not asked, as in etcd: it is how a member is watched, and nothing of the store is told.
+    pub(crate) async fn probe_read(&self, serializable: bool) -> Result<(), Refusal> {
+        if !serializable {
+            self.linearize(&Caller(())).await?;
+        }
+        // Counting looks at the index only, which is in memory: a slow disk is no failure here.
+        let all = Range { count_only: true, ..Range::new(KeyRange::all()) };
+        let counted = self.reader.range(&all);
+        counted.map(|_| ()).map_err(|error| self.refuse(refusal::of_range(error)))
     }
 
     /// Reads from the store: here if it is short, else on a thread for such, a few at a time.

@@ -1,0 +1,235 @@
+//! gRPC calls as go-grpc-prometheus counts them: begun, ended, messages each way, how long.
+//!
+//! The rows are the methods of the interface, and one for everything else, since callers choose
+//! the paths. Bodies are followed as they pass by, so a stream counts its messages while it lasts,
+//! and who goes away before the end has canceled.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use hyper::{Request, Response};
+use synod_etcd::json::{self, Streaming};
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+use super::histogram::{Call, Histogram};
+use super::messages::Messages;
+
+/// Calls by method.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    rows: Vec<Row>,
+    /// Bytes of messages that clients sent.
+    pub(crate) received_bytes: AtomicU64,
+    /// Bytes of messages that clients were sent.
+    pub(crate) sent_bytes: AtomicU64,
+}
+
+/// What is counted of a method.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    /// Calls begun.
+    pub(crate) started: AtomicU64,
+    /// Messages from clients.
+    pub(crate) received: AtomicU64,
+    /// Messages to clients.
+    pub(crate) sent: AtomicU64,
+    /// Calls ended, by code.
+    pub(crate) handled: [AtomicU64; CODES.len()],
+    /// From begin to end.
+    pub(crate) seconds: Histogram<Call>,
+}
+
+/// gRPC's codes, as go-grpc-prometheus names them.
+pub(crate) const CODES: [&str; 17] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+
+impl Default for Calls {
+    fn default() -> Self {
+        let rows = (0..=json::calls().len()).map(|_| Row::default()).collect();
+        Self { rows, received_bytes: AtomicU64::default(), sent_bytes: AtomicU64::default() }
+    }
+}
+
+impl Calls {
+    /// A call begins; its request is followed from here on.
+    pub(crate) fn begin(self: &Arc<Self>, request: Request<Body>) -> (Request<Body>, Begun) {
+        let row = json::position(request.uri().path()).unwrap_or(self.rows.len() - 1);
+        count(&self.rows[row].started, 1);
+        let begun = Begun { calls: Arc::clone(self), row, start: Instant::now(), ended: false };
+        let (calls, messages) = (Arc::clone(self), Messages::default());
+        let request =
+            request.map(|body| Body::new(Followed { body, messages, way: Way::In { calls, row } }));
+        (request, begun)
+    }
+
+    /// Service, method, type and figures of every method.
+    pub(crate) fn read(&self) -> impl Iterator<Item = (&str, &str, &'static str, &Row)> {
+        let names = json::calls().iter().map(|call| {
+            let (service, method) = call.names();
+            let kind = match call.streaming() {
+                Streaming::Unary => "unary",
+                Streaming::Answers => "server_stream",
+                Streaming::Both => "bidi_stream",
+            };
+            (service, method, kind)
+        });
+        let names = names.chain([("unknown", "unknown", "unary")]);
+        names.zip(&self.rows).map(|((service, method, kind), row)| (service, method, kind, row))
+    }
+}
+
+/// A call under way. Dropped before its end, it counts as canceled.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    calls: Arc<Calls>,
+    row: usize,
+    start: Instant,
+    ended: bool,
+}
+
+impl Begun {
+    /// The answer begins; it is followed to its end.
+    pub(crate) fn answered(mut self, response: Response<Body>) -> Response<Body> {
+        if let Some(status) = Status::from_header_map(response.headers()) {
+            self.end(status.code());
+            return response;
+        }
+        let messages = Messages::default();
+        response.map(|body| Body::new(Followed { body, messages, way: Way::Out(self) }))
+    }
+
+    fn end(&mut self, code: Code) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let row = &self.calls.rows[self.row];
+        let code = usize::try_from(i32::from(code)).unwrap_or(2);
+        count(&row.handled[code], 1);
+        row.seconds.observe(self.start.elapsed());
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.end(Code::Cancelled);
+    }
+}
+
+fn count(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+/// A body that is counted as it passes by.
+struct Followed {
+    body: Body,
+    messages: Messages,
+    way: Way,
+}
+
+enum Way {
+    In { calls: Arc<Calls>, row: usize },
+    Out(Begun),
+}
+
+impl Followed {
+    fn passes(&mut self, frame: &Frame<Bytes>) {
+        if let Some(piece) = frame.data_ref() {
+            let (begun, bytes) = self.messages.take(piece);
+            let (messages, total) = match &self.way {
+                Way::In { calls, row } => (&calls.rows[*row].received, &calls.received_bytes),
+                Way::Out(Begun { calls, row, .. }) => (&calls.rows[*row].sent, &calls.sent_bytes),
+            };
+            count(messages, begun);
+            count(total, bytes);
+        } else if let (Way::Out(call), Some(trailers)) = (&mut self.way, frame.trailers_ref()) {
+            call.end(Status::from_header_map(trailers).map_or(Code::Ok, |status| status.code()));
+        }
+    }
+}
+
+impl hyper::body::Body for Followed {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.passes(frame);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handled(calls: &Calls) -> Vec<(String, &'static str, u64)> {
+        let rows = calls.read().flat_map(|(_, method, _, row)| {
+            CODES
+                .iter()
+                .zip(&row.handled)
+                .map(move |(code, count)| (method.to_owned(), *code, count.load(Ordering::Relaxed)))
+        });
+        rows.filter(|(_, _, count)| *count > 0).collect()
+    }
+
+    fn begin(calls: &Arc<Calls>, path: &str) -> Begun {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        calls.begin(request).1
+    }
+
+    #[test]
+    fn calls_end_with_their_code_and_strangers_share_a_row() {
+        let calls = Arc::new(Calls::default());
+        let refused = || Status::not_found("").into_http::<Body>();
+        begin(&calls, "/etcdserverpb.KV/Put").answered(refused());
+        begin(&calls, "/etcdserverpb.KV/Nonsense").answered(refused());
+        begin(&calls, "/nonsense").answered(refused());
+        let expected = [("Put".to_owned(), "NotFound", 1), ("unknown".to_owned(), "NotFound", 2)];
+        assert_eq!(handled(&calls), expected);
+    }
+
+    #[test]
+    fn who_leaves_before_the_end_has_canceled() {
+        let calls = Arc::new(Calls::default());
+        drop(begin(&calls, "/etcdserverpb.Watch/Watch").answered(Response::new(Body::empty())));
+        drop(begin(&calls, "/etcdserverpb.KV/Put"));
+        let expected = [("Put".to_owned(), "Canceled", 1), ("Watch".to_owned(), "Canceled", 1)];
+        assert_eq!(handled(&calls), expected);
+    }
+}

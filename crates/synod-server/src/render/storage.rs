@@ -1,0 +1,38 @@
+//! The log and the store.
+
+use std::sync::atomic::Ordering;
+
+use super::Page;
+use crate::service::Context;
+
+pub(super) fn render(page: &mut Page, context: &Context) {
+    disk(page, context);
+    store(page, context);
+}
+
+fn disk(page: &mut Page, context: &Context) {
+    let metrics = &context.metrics;
+    page.histogram("etcd_disk_wal_fsync_duration_seconds", "Syncs of the log.", &metrics.wal_sync);
+    let written = metrics.wal_bytes.load(Ordering::Relaxed);
+    // A gauge in etcd, too, though it only rises.
+    page.gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the log.", written);
+    page.histogram(
+        "etcd_disk_backend_commit_duration_seconds",
+        "Commits of the engine.",
+        &metrics.backend_commit,
+    );
+}
+
+fn store(page: &mut Page, context: &Context) {
+    // A store that cannot tell its size has other worries, and tells them itself.
+    if let Ok(sizes) = context.reader.sizes() {
+        let (disk, live) = (sizes.disk_bytes, sizes.live_bytes);
+        page.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of the store on disk.", disk);
+        page.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of live data.", live);
+        page.gauge("etcd_debugging_mvcc_keys_total", "Keys that exist.", sizes.live_keys);
+        let waiting = sizes.overlay_bytes;
+        page.gauge("synod_store_overlay_bytes", "Bytes that wait for the engine.", waiting);
+    }
+    let revision = context.reader.revision().as_i64();
+    page.gauge("etcd_debugging_mvcc_current_revision", "The store's revision.", revision);
+}

@@ -1,0 +1,100 @@
+//! `/metrics`, against the table in `docs/metrics.md`.
+
+use std::collections::BTreeMap;
+
+use super::Member;
+use super::client::Client;
+
+/// Name, type and meaning of every family on the page.
+fn families(page: &str) -> BTreeMap<String, (String, String)> {
+    let mut families = BTreeMap::new();
+    let mut help = None;
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ');
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            let (named, meaning) = help.take().expect("HELP comes before TYPE");
+            assert_eq!(named, name);
+            let known = families.insert(name.to_owned(), (kind.to_owned(), meaning.to_owned()));
+            assert_eq!(known, None, "{name} is there twice");
+        }
+    }
+    families
+}
+
+/// The same in the document.
+fn documented() -> BTreeMap<String, (String, String)> {
+    let document = include_str!("../../../../docs/metrics.md");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [name, kind, meaning] = cells[..] else { panic!("{row:?} has not three cells") };
+        (name.trim_end_matches('`').to_owned(), (kind.to_owned(), meaning.to_owned()))
+    })
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_family_is_documented_and_every_line_belongs_to_one() {
+    let member = Member::start(false).await;
+    let mut client = Client::one(member.address()).await;
+    client.post("/v3/kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#).await;
+    client.get("/readyz").await;
+    let answer = client.get("/metrics").await;
+    assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let (families, documented) = (families(&answer.text), documented());
+    let missing: Vec<String> = families
+        .iter()
+        .filter(|(name, what)| documented.get(*name) != Some(what))
+        .map(|(name, (kind, meaning))| format!("| `{name}` | {kind} | {meaning} |"))
+        .collect();
+    assert!(missing.is_empty(), "docs/metrics.md lacks:\n{}", missing.join("\n"));
+    for name in documented.keys() {
+        assert!(families.contains_key(name), "docs/metrics.md has {name}, the page has not");
+    }
+    for line in answer.text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        value.parse::<f64>().unwrap_or_else(|_| panic!("{line:?} has no number"));
+        let name = series.split('{').next().unwrap();
+        let of_histogram = ["_bucket", "_sum", "_count"].iter().any(|end| {
+            let family = name.strip_suffix(end).and_then(|name| families.get(name));
+            family.is_some_and(|(kind, _)| kind == "histogram")
+        });
+        assert!(families.contains_key(name) || of_histogram, "{line:?} belongs to no family");
+    }
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_are_counted_from_begin_to_end_and_by_what_they_carry() {
+    let member = Member::start(false).await;
+    let mut client = Client::one(member.address()).await;
+    for _ in 0..3 {
+        client.post("/v3/kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#).await;
+    }
+    client.post("/v3/kv/range", "{}").await;
+    let page = client.get("/metrics").await.text;
+    let labels = |method| {
+        format!("grpc_method=\"{method}\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"}}")
+    };
+    let (put, range) = (labels("Put"), labels("Range"));
+    for line in [
+        format!("grpc_server_started_total{{{put} 3\n"),
+        format!("grpc_server_msg_received_total{{{put} 3\n"),
+        format!("grpc_server_msg_sent_total{{{put} 3\n"),
+        format!("grpc_server_handled_total{{grpc_code=\"OK\",{put} 3\n"),
+        format!("grpc_server_handling_seconds_count{{{put} 3\n"),
+        format!("grpc_server_handled_total{{grpc_code=\"InvalidArgument\",{range} 1\n"),
+        format!("grpc_server_msg_sent_total{{{range} 0\n"),
+        format!("grpc_server_handled_total{{grpc_code=\"OK\",{range} 0\n"),
+        // Three puts of ten bytes; the range is empty.
+        "\netcd_network_client_grpc_received_bytes_total 30\n".to_owned(),
+        "grpc_server_started_total{grpc_method=\"Watch\",grpc_service=\"etcdserverpb.Watch\",\
+         grpc_type=\"bidi_stream\"} 0\n"
+            .to_owned(),
+    ] {
+        assert!(page.contains(&line), "{line:?} is not on the page");
+    }
+    member.stop().await;
+}
