@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use synod_kv::{
-    Assign, Command, Engine, FlushLimits, Flusher, Key, LeaseExpire, LeaseGrant, LeaseIds, Put,
-    Store, WriteBatch,
+    Assign, Command, Engine, EngineView, FlushLimits, Flusher, Key, LeaseExpire, LeaseGrant,
+    LeaseIds, MemoryEngine, Put, Store, WriteBatch,
 };
 
 /// What a leader asks for at once.
@@ -35,6 +35,10 @@ impl Engine for Nowhere {
 
     fn bytes_on_disk(&self) -> Result<u64, Infallible> {
         Ok(0)
+    }
+
+    fn view(&self) -> Result<Box<dyn EngineView<Infallible>>, Infallible> {
+        MemoryEngine::new().view()
     }
 }
 

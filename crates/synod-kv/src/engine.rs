@@ -43,6 +43,29 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// If the engine cannot tell.
     fn bytes_on_disk(&self) -> Result<u64, Self::Error>;
+
+    /// Everything as the last batch left it, which stays so while writes go on. Whoever holds a
+    /// view may keep the engine from reusing space, so it is held for a bounded time.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn view(&self) -> Result<Box<dyn EngineView<Self::Error>>, Self::Error>;
+}
+
+/// What an engine held at one moment.
+pub trait EngineView<F>: Send {
+    /// The value under a key.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, F>;
+
+    /// The pairs above a key, or from the first one on, by key upward: until they have
+    /// `bytes_max` bytes together, but at least one; none at the end.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn page(&self, above: Option<&[u8]>, bytes_max: usize) -> Result<Vec<(Bytes, Bytes)>, F>;
 }
 
 /// Changes that go to the engine together.

@@ -9,7 +9,8 @@
 //! 4. `tree`, `versions`: the index, an ordered tree of keys with the versions of each.
 //! 5. `leases`: who is due when, and which keys go then; [`LeaseExpire`] says who decides.
 //! 6. [`Engine`]: ordered bytes on disk, which hold the values by revision.
-//! 7. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`Flusher`] writes
+//! 7. `snapshot`: all rows of an engine as one stream of bytes, out and in again.
+//! 8. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`Flusher`] writes
 //!    behind.
 //!
 //! ```text
@@ -61,6 +62,7 @@ mod reader;
 mod response;
 mod revision;
 mod row;
+mod snapshot;
 mod state;
 mod store;
 mod tree;
@@ -71,7 +73,7 @@ pub use codec::{COMMAND_BYTES_MAX, DecodeError};
 pub use command::{
     Assign, Bounds, Command, Compact, DeleteRange, Put, Range, Sort, SortOrder, SortTarget,
 };
-pub use engine::{Engine, WriteBatch};
+pub use engine::{Engine, EngineView, WriteBatch};
 pub use error::{ReadError, StorageError};
 pub use flusher::{FlushLimits, Flushed, Flusher};
 pub use history::{Event, History, HistoryLimits};
@@ -88,5 +90,9 @@ pub use response::{
 };
 pub use revision::Revision;
 pub use row::RowError;
+pub use snapshot::{
+    Restore, RestoreError, SnapshotError, SnapshotFacts, SnapshotOrigin, SnapshotPoint,
+    SnapshotReader, SnapshotSource,
+};
 pub use store::{OVERLAY_BYTES_MAX, Store};
 pub use txn::{Compare, Comparison, Op, Target, Txn, TxnError};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::engine::{Engine, WriteBatch};
+use crate::engine::{Engine, EngineView, WriteBatch};
 
 /// Ordered bytes in memory. Clones are handles of the same bytes: what a handle sees after the
 /// store above it is dropped is what survives a crash, namely the batches written, each whole.
@@ -79,5 +79,35 @@ impl Engine for MemoryEngine {
     fn bytes_on_disk(&self) -> Result<u64, Infallible> {
         let bytes: usize = self.pairs.read().iter().map(|(k, v)| k.len() + v.len()).sum();
         Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
+    }
+
+    fn view(&self) -> Result<Box<dyn EngineView<Infallible>>, Infallible> {
+        Ok(Box::new(MemoryView(self.pairs.read().clone())))
+    }
+}
+
+/// A copy of all pairs.
+struct MemoryView(BTreeMap<Bytes, Bytes>);
+
+impl EngineView<Infallible> for MemoryView {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Infallible> {
+        Ok(self.0.get(key).cloned())
+    }
+
+    fn page(
+        &self,
+        above: Option<&[u8]>,
+        bytes_max: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Infallible> {
+        let from = above.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        for (key, value) in self.0.range::<[u8], _>((from, Bound::Unbounded)) {
+            if bytes >= bytes_max && !page.is_empty() {
+                break;
+            }
+            bytes += key.len() + value.len();
+            page.push((key.clone(), value.clone()));
+        }
+        Ok(page)
     }
 }

@@ -14,6 +14,7 @@ use crate::lease::LeaseStatus;
 use crate::read::{CHUNK_KEYS, Snapshot, Walk};
 use crate::response::{OpResponse, RangeResponse, TxnResponse};
 use crate::revision::Revision;
+use crate::snapshot::{SnapshotOrigin, SnapshotSource};
 use crate::store::Shared;
 use crate::txn::{Op, Txn};
 
@@ -111,6 +112,17 @@ impl<E: Engine> Reader<E> {
     #[must_use]
     pub fn applied_slot(&self) -> u64 {
         self.shared.state.read().meta.applied_slot
+    }
+
+    /// A snapshot of what the engine holds, which is everything that was flushed.
+    ///
+    /// # Errors
+    /// If the engine fails, or holds what no store wrote.
+    pub fn snapshot(
+        &self,
+        origin: SnapshotOrigin,
+    ) -> Result<SnapshotSource<E::Error>, StorageError<E::Error>> {
+        SnapshotSource::open(&self.shared.engine, origin)
     }
 
     /// How many bytes of rows wait for the engine.

@@ -10,6 +10,7 @@
 
 mod cluster;
 mod error;
+mod restored;
 mod sections;
 mod tls;
 mod url;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use cluster::MemberConfig;
 pub use error::ConfigError;
+pub use restored::RestoredMember;
 pub use sections::{
     AuthConfig, AuthToken, AutoCompaction, HttpConfig, LimitsConfig, LogConfig, LogFormat,
     LogOutput, PaceConfig, SpaceConfig,

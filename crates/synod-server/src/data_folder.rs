@@ -5,6 +5,7 @@
 //!     identity.json        whose folder this is; written last, so it says that the rest is there
 //!     wal/                 the log; it names the same owner
 //!     store.redb           the store, behind the log
+//!     restored.json        only if it began with a snapshot: which one; see `restored`
 //! ```
 //!
 //! | identity.json | log | |
@@ -20,6 +21,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+mod restored;
+
+pub(crate) use restored::{Restored, snapshot_of};
 use rustix::fs::FlockOperation;
 use serde_json::{Value, json};
 
@@ -41,6 +45,8 @@ pub struct DataFolder {
     owner: MemberIdentity,
     /// The incarnation its identity names; none if it has no identity yet.
     incarnation: Option<u64>,
+    /// Whether it began with a snapshot.
+    restored: bool,
     /// Holds the lock.
     _lock: File,
 }
@@ -85,6 +91,14 @@ pub enum DataFolderError {
     /// The identity cannot be read.
     #[error("data folder {}: identity.json is damaged: {reason}", .folder.display())]
     BadIdentity {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// What it was restored from cannot be read.
+    #[error("data folder {}: restored.json is damaged: {reason}", .folder.display())]
+    BadRestored {
         /// The folder.
         folder: PathBuf,
         /// What is wrong.
@@ -172,7 +186,11 @@ impl DataFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed("read identity.json")(error)),
         };
-        Ok(Self { folder, owner, incarnation, _lock: lock })
+        let restored = restored::read(&folder)?;
+        if let Some(restored) = &restored {
+            restored.check(&folder, &owner)?;
+        }
+        Ok(Self { folder, owner, incarnation, restored: restored.is_some(), _lock: lock })
     }
 
     /// Where the log is.
@@ -190,7 +208,7 @@ impl DataFolder {
     /// Whether nothing was ever done in it.
     #[must_use]
     pub const fn is_new(&self) -> bool {
-        self.incarnation.is_none()
+        self.incarnation.is_none() && !self.restored
     }
 
     /// Compares with what the log in it says about itself, if there is a log.

@@ -5,14 +5,15 @@
 //! large, so one sync each is cheap.
 
 use std::fs::OpenOptions;
+use std::ops::Bound;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use redb::{Database, Durability, ReadableDatabase, TableDefinition};
-use synod_kv::{Engine, WriteBatch};
+use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use synod_kv::{Engine, EngineView, WriteBatch};
 
 use crate::metrics::Metrics;
 
@@ -137,6 +138,58 @@ impl Engine for RedbEngine {
     fn bytes_on_disk(&self) -> Result<u64, EngineError> {
         let length = std::fs::metadata(&self.file).map(|metadata| metadata.len());
         self.told(length.map_err(redb::Error::from))
+    }
+
+    fn view(&self) -> Result<Box<dyn EngineView<EngineError>>, EngineError> {
+        let table =
+            || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(ROWS)?) };
+        Ok(Box::new(RedbView { table: self.told(table())?, file: self.file.clone() }))
+    }
+}
+
+/// The rows as one commit left them. While it is there, redb does not reuse what it sees.
+struct RedbView {
+    table: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    file: PathBuf,
+}
+
+impl RedbView {
+    fn told<T>(&self, result: Result<T, redb::Error>) -> Result<T, EngineError> {
+        result.map_err(|reason| EngineError { file: self.file.clone(), reason: Box::new(reason) })
+    }
+
+    fn read_page(
+        &self,
+        above: Option<&[u8]>,
+        bytes_max: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, redb::Error> {
+        let from = above.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        for row in self.table.range::<&[u8]>((from, Bound::Unbounded))? {
+            let (key, value) = row?;
+            let (key, value) = (key.value(), value.value());
+            if bytes >= bytes_max && !page.is_empty() {
+                break;
+            }
+            bytes += key.len() + value.len();
+            page.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+        }
+        Ok(page)
+    }
+}
+
+impl EngineView<EngineError> for RedbView {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        let value = self.table.get(key).map_err(redb::Error::from);
+        self.told(value).map(|value| value.map(|value| Bytes::copy_from_slice(value.value())))
+    }
+
+    fn page(
+        &self,
+        above: Option<&[u8]>,
+        bytes_max: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, EngineError> {
+        self.told(self.read_page(above, bytes_max))
     }
 }
 

@@ -175,7 +175,7 @@ impl FlushHandle {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use synod_kv::{Command, Key, MemoryEngine, Put, Store, WriteBatch};
+    use synod_kv::{Command, EngineView, Key, MemoryEngine, Put, Store, WriteBatch};
 
     use super::*;
 
@@ -200,6 +200,10 @@ mod tests {
 
         fn bytes_on_disk(&self) -> io::Result<u64> {
             Ok(0)
+        }
+
+        fn view(&self) -> io::Result<Box<dyn EngineView<io::Error>>> {
+            Err(io::ErrorKind::Unsupported.into())
         }
     }
 

@@ -36,11 +36,12 @@ mod render;
 mod run;
 mod server;
 mod service;
+pub mod snapshot;
 
 pub use config::{
     AuthConfig, AuthToken, AutoCompaction, ClusterState, ConfigError, HttpConfig, LimitsConfig,
-    LogConfig, LogFormat, LogOutput, MemberConfig, PaceConfig, ServerConfig, ServerFlags,
-    SocketConfig, SpaceConfig, TlsConfig, TlsFiles, TlsVersions, Url, UrlError,
+    LogConfig, LogFormat, LogOutput, MemberConfig, PaceConfig, RestoredMember, ServerConfig,
+    ServerFlags, SocketConfig, SpaceConfig, TlsConfig, TlsFiles, TlsVersions, Url, UrlError,
 };
 pub use data_folder::{DataFolder, DataFolderError, MemberIdentity};
 pub use engine::{EngineError, RedbEngine};

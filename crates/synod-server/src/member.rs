@@ -230,6 +230,7 @@ impl Parts {
             limits: config.limits.request,
             access: Access::new(&config.http),
             long_reads: Semaphore::new(LONG_READS_MAX),
+            snapshots: Arc::new(Semaphore::new(service::SNAPSHOTS_MAX)),
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{ServerConfig, Url};
-use crate::data_folder::DataFolder;
+use crate::data_folder::{self, DataFolder};
 use crate::listener::{ListenError, Listener};
 use crate::member::{Member, StartError};
 use crate::service::{Context, Services};
@@ -93,6 +93,10 @@ impl Server {
             let reason = std::io::Error::other("TLS among members is not built yet");
             return Err(ListenError { url: url.clone(), reason }.into());
         }
+        let config = match data_folder::snapshot_of(&config.data_dir)? {
+            Some(snapshot) => config.restored_from(snapshot),
+            None => config,
+        };
         let peers: Vec<String> = config.listen_peer_urls.iter().map(Url::address).collect();
         let listening = Listening::bind(&peers).await?;
         let listener = Listener::bind(&config.listen_client_urls).await?;

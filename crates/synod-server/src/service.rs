@@ -8,6 +8,7 @@ mod cluster;
 mod kv;
 mod maintenance;
 mod refusal;
+mod snapshot;
 mod too_large;
 
 use std::convert::Infallible;
@@ -36,6 +37,7 @@ use crate::machine::KvMachine;
 use crate::metrics::Metrics;
 use crate::server::FatalSink;
 pub(crate) use cluster::about;
+pub(crate) use snapshot::SNAPSHOTS_MAX;
 
 /// What every service needs.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub(crate) struct Context {
     pub(crate) access: Access,
     /// Long reads at a time.
     pub(crate) long_reads: Semaphore,
+    /// Snapshots that are sent to clients at a time.
+    pub(crate) snapshots: Arc<Semaphore>,
 }
 
 impl Context {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{bench, compact, del, dev, get, member, put, sim, status, txn, version, wal};
+use crate::{bench, compact, del, dev, get, member, put, sim, snapshot, status, txn, version, wal};
 
 /// A strongly consistent key-value store on Multi-Paxos that speaks the etcd v3 API.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     /// Look at the members of the cluster.
     Member(member::MemberArgs),
+    /// Save a member's store to a file, check such a file, make a cluster of it.
+    Snapshot(snapshot::SnapshotArgs),
     /// Measure a cluster under load.
     Bench(bench::BenchArgs),
     /// Run whole clusters in virtual time, with faults, from a seed.

@@ -17,6 +17,7 @@ mod member;
 mod put;
 mod server;
 mod sim;
+mod snapshot;
 mod status;
 mod text;
 mod txn;
@@ -63,6 +64,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Compact(args) => compact::run(args),
         Command::Status(args) => status::run(args),
         Command::Member(args) => member::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Sim(args) => sim::run(args),
         Command::Wal(args) => wal::run(args),

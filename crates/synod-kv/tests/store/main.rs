@@ -9,3 +9,4 @@ mod etcd;
 mod lease;
 mod model;
 mod oracle;
+mod snapshot;

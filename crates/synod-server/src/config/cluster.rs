@@ -78,6 +78,14 @@ pub(super) fn cluster_id(members: &[MemberConfig]) -> u64 {
     id_of(&hasher)
 }
 
+/// The id of the same cluster made anew from a snapshot: nobody who began with another one, or with
+/// none, is taken for a member of it.
+pub(super) fn restored_cluster_id(cluster: u64, snapshot: u64) -> u64 {
+    let mut hasher = blake3::Hasher::new_derive_key("synod cluster id of a restored cluster");
+    hasher.update(&cluster.to_le_bytes()).update(&snapshot.to_le_bytes());
+    id_of(&hasher)
+}
+
 fn member(name: String, mut peer_urls: Vec<Url>, token: &str) -> MemberConfig {
     peer_urls.sort();
     let mut hasher = blake3::Hasher::new_derive_key("synod member id of peer urls and token");

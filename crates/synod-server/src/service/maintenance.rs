@@ -5,9 +5,9 @@ use std::sync::Arc;
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::maintenance_server::Maintenance;
 use synod_etcd::{EtcdError, unbuilt};
-use tonic::codegen::tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
+use super::snapshot::{self, SnapshotStream};
 use super::{Context, refusal};
 use crate::{ETCD_CLUSTER_VERSION, ETCD_VERSION};
 
@@ -17,7 +17,7 @@ pub(super) struct MaintenanceService(pub(super) Arc<Context>);
 
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
-    type SnapshotStream = Empty<Result<pb::SnapshotResponse, Status>>;
+    type SnapshotStream = SnapshotStream;
 
     async fn status(
         &self,
@@ -76,9 +76,10 @@ impl Maintenance for MaintenanceService {
 
     async fn snapshot(
         &self,
-        _: Request<pb::SnapshotRequest>,
+        request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        Err(unbuilt::refuse("Maintenance/Snapshot").into())
+        let caller = self.0.caller(&request)?;
+        Ok(Response::new(snapshot::send(&self.0, &caller).await?))
     }
 
     async fn move_leader(
