@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use synod_kv::{ApplyError, EmptyKey, TxnError};
+use synod_kv::{ApplyError, AuthError, EmptyKey, TxnError};
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Status};
 
@@ -152,9 +152,31 @@ impl From<ApplyError> for Refusal {
             ApplyError::LeaseNotFound { .. } => EtcdError::LeaseNotFound,
             ApplyError::LeaseExists { .. } => EtcdError::LeaseExists,
             ApplyError::LeaseTtlTooLarge { .. } => EtcdError::LeaseTtlTooLarge,
+            ApplyError::Auth(error) => return error.into(),
             ApplyError::Malformed(_) => return Self::own(Code::Internal, error.to_string()),
         };
         Self::new(etcd).with_detail(error.to_string())
+    }
+}
+
+impl From<AuthError> for Refusal {
+    fn from(error: AuthError) -> Self {
+        Self::new(match error {
+            AuthError::RootUserNotExist => EtcdError::RootUserNotExist,
+            AuthError::RootRoleNotExist => EtcdError::RootRoleNotExist,
+            AuthError::UserAlreadyExists => EtcdError::UserAlreadyExists,
+            AuthError::UserEmpty => EtcdError::UserEmpty,
+            AuthError::UserNotFound => EtcdError::UserNotFound,
+            AuthError::RoleAlreadyExists => EtcdError::RoleAlreadyExists,
+            AuthError::RoleNotFound => EtcdError::RoleNotFound,
+            AuthError::RoleEmpty => EtcdError::RoleEmpty,
+            AuthError::PermissionDenied => EtcdError::PermissionDenied,
+            AuthError::RoleNotGranted => EtcdError::RoleNotGranted,
+            AuthError::PermissionNotGranted => EtcdError::PermissionNotGranted,
+            AuthError::NotEnabled => EtcdError::AuthNotEnabled,
+            AuthError::InvalidToken => EtcdError::InvalidAuthToken,
+            AuthError::InvalidManagement => EtcdError::InvalidAuthManagement,
+        })
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use synod_kv::{
-    Assign, Command, Engine, EngineView, FlushLimits, Flusher, Key, LeaseExpire, LeaseGrant,
-    LeaseIds, MemoryEngine, Put, Store, WriteBatch,
+    Assign, Caller, Command, Engine, EngineView, FlushLimits, Flusher, Key, LeaseExpire,
+    LeaseGrant, LeaseIds, MemoryEngine, Put, Store, WriteBatch,
 };
 
 /// What a leader asks for at once.
@@ -101,7 +101,7 @@ fn main() {
         }
         member.flush();
     });
-    let all = member.store.reader().leases();
+    let all = member.store.reader().leases(&Caller::Internal).expect("members may");
     measure("keep-alive, 1000 per command", count, || {
         for chunk in all.chunks(1000) {
             member.apply(5000, &Command::LeaseKeepAlive { ids: ids(chunk.to_vec()) });

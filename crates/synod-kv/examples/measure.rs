@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use synod_kv::{Command, FlushLimits, Key, KeyRange, MemoryEngine, Put, Range, Store};
+use synod_kv::{Caller, Command, FlushLimits, Key, KeyRange, MemoryEngine, Put, Range, Store};
 
 /// Values as in the project's goal.
 const VALUE_BYTES: usize = 256;
@@ -87,14 +87,14 @@ fn measure_store(keys: u64) {
         Range::new(keys.expect("not empty")).limited(limit)
     };
     time("get", probes.len(), |number| {
-        black_box(reader.range(&range(number, b"", 0)).expect("current"));
+        black_box(reader.range(&Caller::Internal, &range(number, b"", 0)).expect("current"));
     });
     time("range from a key on, limit 100, full count", 10_000, |number| {
-        black_box(reader.range(&range(number, b"\0", 100)).expect("current"));
+        black_box(reader.range(&Caller::Internal, &range(number, b"\0", 100)).expect("current"));
     });
     time("count from a key on", 10_000, |number| {
         let count = Range { count_only: true, ..range(number, b"\0", 0) };
-        black_box(reader.range(&count).expect("current"));
+        black_box(reader.range(&Caller::Internal, &count).expect("current"));
     });
     let commands: Vec<_> = (0..100_000).map(|_| put(random.next() % keys)).collect();
     let done = AtomicBool::new(false);
@@ -102,7 +102,7 @@ fn measure_store(keys: u64) {
         scope.spawn(|| {
             let all = Range { keys_only: true, ..Range::new(KeyRange::all()) };
             while !done.load(Ordering::Relaxed) {
-                black_box(reader.range(&all).expect("current"));
+                black_box(reader.range(&Caller::Internal, &all).expect("current"));
             }
         });
         time("put beside a scan of all keys", commands.len(), |n| apply(&mut store, &commands[n]));

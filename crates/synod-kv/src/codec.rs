@@ -1,7 +1,9 @@
 //! The bytes of a command, as the log replicates them.
 //!
 //! ```text
-//! command  := version:u8=1 tag:u8 body
+//! request  := version:u8=1 [caller] command
+//! caller   := tag:u8 [issued:u64] [name:bytes]
+//! command  := tag:u8 body
 //! put      := flags:u8 lease:i64 key:bytes value:bytes
 //! delete   := flags:u8 keys
 //! range    := flags:u8 order:u8 target:u8 keys limit:u64 revision:i64 bounds:4×i64
@@ -21,12 +23,15 @@
 //! Numbers are little-endian. Decoding gives slices of the input, never copies, checks what the
 //! constructors check, and bounds depth and counts before it allocates.
 
+mod auth;
 mod lease;
 
 use std::num::NonZeroU64;
 
+pub(crate) use auth::encode_permission;
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::caller::Caller;
 use crate::command::{
     Assign, Bounds, Command, Compact, DeleteRange, Put, Range, Sort, SortOrder, SortTarget,
 };
@@ -87,6 +92,12 @@ pub enum DecodeError {
     /// A key without bytes.
     #[error("a key is empty")]
     EmptyKey,
+    /// A permission for no key.
+    #[error("a range has no key")]
+    EmptyRange,
+    /// A name that is no text.
+    #[error("a name is not UTF-8")]
+    Text,
     /// A transaction that may not be.
     #[error(transparent)]
     Txn(#[from] TxnError),
@@ -96,11 +107,19 @@ pub enum DecodeError {
 }
 
 impl Command {
-    /// The bytes of the command.
+    /// The bytes of the command, of a caller who did not say who it is: while auth is enabled, it
+    /// will be refused.
     #[must_use]
     pub fn encode(&self) -> Bytes {
+        self.encode_for(&Caller::Anonymous)
+    }
+
+    /// The bytes of the command of this caller.
+    #[must_use]
+    pub fn encode_for(&self, caller: &Caller) -> Bytes {
         let mut out = BytesMut::with_capacity(64 + self.payload_bytes());
         out.put_u8(VERSION);
+        auth::encode_caller(&mut out, caller);
         match self {
             Self::Put(put) => encode_put(&mut out, put),
             Self::DeleteRange(delete) => encode_delete(&mut out, delete),
@@ -113,15 +132,16 @@ impl Command {
             Self::LeaseRevoke { id } => lease::encode_revoke(&mut out, *id),
             Self::LeaseKeepAlive { ids } => lease::encode_keep_alive(&mut out, ids),
             Self::LeaseExpire(expire) => lease::encode_expire(&mut out, expire),
+            Self::Auth(command) => auth::encode(&mut out, command),
         }
         out.freeze()
     }
 
-    /// The command of these bytes; keys and values are slices of them.
+    /// Who asks, and for what. Keys and values are slices of the bytes.
     ///
     /// # Errors
     /// If the bytes are no command.
-    pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
+    pub fn decode(bytes: &Bytes) -> Result<(Caller, Self), DecodeError> {
         if bytes.len() > COMMAND_BYTES_MAX {
             return Err(DecodeError::TooLong(bytes.len()));
         }
@@ -130,6 +150,7 @@ impl Command {
         if version != VERSION {
             return Err(DecodeError::Version(version));
         }
+        let caller = input.caller()?;
         let command = match input.u8()? {
             TAG_PUT => Self::Put(input.put()?),
             TAG_DELETE_RANGE => Self::DeleteRange(input.delete()?),
@@ -139,10 +160,10 @@ impl Command {
             TAG_LEASE_REVOKE => Self::LeaseRevoke { id: input.i64()? },
             TAG_LEASE_KEEP_ALIVE => Self::LeaseKeepAlive { ids: input.lease_ids()? },
             TAG_LEASE_EXPIRE => Self::LeaseExpire(input.lease_expire()?),
-            code => return Err(DecodeError::Unknown { what: "command", code }),
+            tag => Self::Auth(input.auth(tag)?),
         };
-        match bytes.len() - input.at {
-            0 => Ok(command),
+        match input.rest() {
+            0 => Ok((caller, command)),
             rest => Err(DecodeError::Trailing(rest)),
         }
     }
@@ -276,7 +297,7 @@ fn encode_keys(out: &mut BytesMut, keys: &KeyRange) {
     }
 }
 
-fn encode_bytes(out: &mut BytesMut, bytes: &[u8]) {
+pub(crate) fn encode_bytes(out: &mut BytesMut, bytes: &[u8]) {
     out.put_u32_le(length(bytes.len()));
     out.put_slice(bytes);
 }
@@ -286,12 +307,28 @@ fn length(length: usize) -> u32 {
 }
 
 /// What is left of the bytes to decode.
-struct Input<'a> {
+pub(crate) struct Input<'a> {
     bytes: &'a Bytes,
     at: usize,
 }
 
+impl<'a> Input<'a> {
+    /// What is left from a place on.
+    pub(crate) const fn starting_at(bytes: &'a Bytes, at: usize) -> Self {
+        Self { bytes, at }
+    }
+}
+
 impl Input<'_> {
+    /// How many bytes are left.
+    pub(crate) const fn rest(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
     fn take(&mut self, count: usize) -> Result<std::ops::Range<usize>, DecodeError> {
         let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
         let end = end.ok_or(DecodeError::Truncated)?;
@@ -300,12 +337,12 @@ impl Input<'_> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let taken = self.take(N)?;
         self.bytes[taken].try_into().map_err(|_| DecodeError::Truncated)
     }
 
-    fn u8(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
         self.array::<1>().map(|[byte]| byte)
     }
 
@@ -313,11 +350,15 @@ impl Input<'_> {
         self.array().map(u32::from_le_bytes)
     }
 
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
     fn i64(&mut self) -> Result<i64, DecodeError> {
         self.array().map(i64::from_le_bytes)
     }
 
-    fn bytes(&mut self) -> Result<Bytes, DecodeError> {
+    pub(crate) fn bytes(&mut self) -> Result<Bytes, DecodeError> {
         let count = self.u32()?;
         let taken = self.take(usize::try_from(count).map_err(|_| DecodeError::Truncated)?)?;
         Ok(self.bytes.slice(taken))

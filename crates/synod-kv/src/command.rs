@@ -7,6 +7,7 @@ use std::num::NonZeroU64;
 
 use bytes::Bytes;
 
+use crate::auth::AuthCommand;
 use crate::key::{Key, KeyRange};
 use crate::lease::{LeaseExpire, LeaseGrant, LeaseIds};
 use crate::revision::Revision;
@@ -37,6 +38,8 @@ pub enum Command {
     },
     /// Ends those leases that are due. Proposed by the leader, never by a client.
     LeaseExpire(LeaseExpire),
+    /// Changes users, roles or permissions.
+    Auth(AuthCommand),
 }
 
 /// Stores a value under a key.

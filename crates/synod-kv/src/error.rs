@@ -1,5 +1,6 @@
 //! What goes wrong beside a client's request: the engine, or a revision that is out of reach.
 
+use crate::auth::AuthError;
 use crate::response::ApplyError;
 use crate::revision::Revision;
 use crate::row::RowError;
@@ -56,6 +57,9 @@ pub enum ReadError<F> {
         /// The current revision.
         current: Revision,
     },
+    /// The caller may not.
+    #[error(transparent)]
+    Denied(#[from] AuthError),
     /// The engine failed.
     #[error(transparent)]
     Storage(#[from] StorageError<F>),
@@ -82,6 +86,7 @@ impl<F> From<ReadError<F>> for Stop<F> {
             ReadError::FutureRevision { requested, current } => {
                 Self::Refused(ApplyError::FutureRevision { requested, current })
             }
+            ReadError::Denied(error) => Self::Refused(ApplyError::Auth(error)),
             ReadError::Storage(error) => Self::Storage(error),
         }
     }

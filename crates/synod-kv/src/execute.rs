@@ -5,6 +5,7 @@
 
 mod lease;
 
+use crate::caller::Caller;
 use crate::command::{Assign, Command, Compact, DeleteRange, Put};
 use crate::engine::Engine;
 use crate::error::Stop;
@@ -27,8 +28,11 @@ pub(crate) struct Execution<'a, E> {
 type Outcome<T, E> = Result<T, Stop<<E as Engine>::Error>>;
 
 impl<E: Engine> Execution<'_, E> {
-    /// Carries out a command.
-    pub(crate) fn command(&mut self, command: &Command) -> Outcome<Response, E> {
+    /// Carries out a command, if the caller may: the only way to any of them.
+    pub(crate) fn command(&mut self, caller: &Caller, command: &Command) -> Outcome<Response, E> {
+        if self.state.auth.is_enabled() {
+            self.state.permit(caller, &command.needs()).map_err(ApplyError::Auth)?;
+        }
         match command {
             Command::Put(put) => {
                 self.check_lease(put)?;
@@ -41,6 +45,10 @@ impl<E: Engine> Execution<'_, E> {
             Command::LeaseRevoke { id } => Ok(Response::LeaseRevoke(self.revoke(*id)?)),
             Command::LeaseKeepAlive { ids } => Ok(Response::LeaseKeepAlive(self.keep_alive(ids))),
             Command::LeaseExpire(expire) => Ok(Response::LeaseExpire(self.expire(expire))),
+            Command::Auth(command) => {
+                self.state.change_auth(command).map_err(ApplyError::Auth)?;
+                Ok(Response::Auth)
+            }
         }
     }
 

@@ -89,13 +89,29 @@ impl<E: Engine> Flusher<E> {
     }
 
     fn encode(&self, plan: &Plan, batch: &mut WriteBatch) {
-        batch.puts.reserve_exact(plan.leases + plan.rows + 1);
+        batch.puts.reserve_exact(plan.pairs + plan.leases + plan.rows + 1);
+        self.encode_pairs(plan, batch);
         self.encode_leases(plan, batch);
         batch.puts.push((META_KEY, plan.meta.encode()));
         for from in (0..plan.rows).step_by(CHUNK_ROWS) {
             let chunk = from..plan.rows.min(from + CHUNK_ROWS);
             let rows = self.shared.state.read().overlay.planned(chunk);
             batch.puts.extend(rows.iter().map(|row| (row_key(row.version.at), row.encode())));
+        }
+    }
+
+    /// Of all changes of a pair only the last one counts.
+    fn encode_pairs(&self, plan: &Plan, batch: &mut WriteBatch) {
+        let mut last = BTreeMap::new();
+        for from in (0..plan.pairs).step_by(CHUNK_ROWS) {
+            let chunk = from..plan.pairs.min(from + CHUNK_ROWS);
+            last.extend(self.shared.state.read().overlay.planned_pairs(chunk));
+        }
+        for (key, value) in last {
+            match value {
+                Some(value) => batch.puts.push((key, value)),
+                None => batch.deletes.push(key),
+            }
         }
     }
 

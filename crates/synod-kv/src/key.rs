@@ -81,6 +81,16 @@ impl KeyRange {
         Ok(Self::Between { start, end: Key(Bytes::from(end)) })
     }
 
+    /// The same, which keeps nothing else in memory that came with it.
+    pub(crate) fn detached(&self) -> Self {
+        let copy = |key: &Key| Key(Bytes::copy_from_slice(&key.0));
+        match self {
+            Self::Single(key) => Self::Single(copy(key)),
+            Self::Between { start, end } => Self::Between { start: copy(start), end: copy(end) },
+            Self::From(start) => Self::From(copy(start)),
+        }
+    }
+
     /// The key, or the first key of the range.
     #[must_use]
     pub const fn start(&self) -> &Key {

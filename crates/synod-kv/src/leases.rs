@@ -134,6 +134,16 @@ impl Leases {
         keys.filter(|key| after.is_none_or(|after| *key > after)).take(max).cloned().collect()
     }
 
+    /// Whether this holds for every key of a lease. It does if there is no such lease.
+    pub(crate) fn all_keys(&self, id: i64, mut holds: impl FnMut(&[u8]) -> bool) -> bool {
+        self.by_id.get(&id).is_none_or(|lease| lease.keys.all(&mut holds))
+    }
+
+    /// Whether this holds for every key of every lease.
+    pub(crate) fn every_key(&self, mut holds: impl FnMut(&[u8]) -> bool) -> bool {
+        self.by_id.values().all(|lease| lease.keys.all(&mut holds))
+    }
+
     /// Up to `max` leases with an id above `after`, upward, with their deadlines.
     pub(crate) fn after(&self, after: Option<i64>, max: usize) -> Vec<(u64, i64)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -169,6 +179,14 @@ impl Keys {
             Self::None => 0,
             Self::One(_) => 1,
             Self::Many(keys) => keys.len(),
+        }
+    }
+
+    fn all(&self, holds: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        match self {
+            Self::None => true,
+            Self::One(key) => holds(key),
+            Self::Many(keys) => keys.iter().all(|key| holds(key)),
         }
     }
 

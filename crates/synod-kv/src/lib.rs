@@ -8,9 +8,10 @@
 //! 3. [`Reply`]: what the store answers.
 //! 4. `tree`, `versions`: the index, an ordered tree of keys with the versions of each.
 //! 5. `leases`: who is due when, and which keys go then; [`LeaseExpire`] says who decides.
-//! 6. [`Engine`]: ordered bytes on disk, which hold the values by revision.
-//! 7. `snapshot`: all rows of an engine as one stream of bytes, out and in again.
-//! 8. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`Flusher`] writes
+//! 6. [`Caller`], [`Need`]: who asks, and what each operation needs. `auth`: who may do what.
+//! 7. [`Engine`]: ordered bytes on disk, which hold the values by revision.
+//! 8. `snapshot`: all rows of an engine as one stream of bytes, out and in again.
+//! 9. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`Flusher`] writes
 //!    behind.
 //!
 //! ```text
@@ -43,6 +44,8 @@
 
 #![deny(missing_docs)]
 
+mod auth;
+mod caller;
 mod codec;
 mod command;
 mod conflict;
@@ -56,6 +59,7 @@ mod key;
 mod lease;
 mod leases;
 mod memory;
+mod needs;
 mod overlay;
 mod read;
 mod reader;
@@ -69,6 +73,10 @@ mod tree;
 mod txn;
 mod versions;
 
+pub use auth::{
+    Access, AuthCommand, AuthError, AuthStatus, Login, PasswordHash, Permission, TokenSecret,
+};
+pub use caller::{Caller, Identity, Need};
 pub use codec::{COMMAND_BYTES_MAX, DecodeError};
 pub use command::{
     Assign, Bounds, Command, Compact, DeleteRange, Put, Range, Sort, SortOrder, SortTarget,

@@ -1,8 +1,10 @@
 //! Rows that are applied and not yet in the engine, in the order of their positions, and beside
-//! them the changes of leases, in their order.
+//! them the changes of leases and of other pairs, in their order.
 
 use std::collections::VecDeque;
 use std::ops::Range;
+
+use bytes::Bytes;
 
 use crate::flusher::FlushLimits;
 use crate::leases::LeaseChange;
@@ -15,8 +17,12 @@ struct Mark {
     meta: Meta,
     rows: usize,
     leases: usize,
+    pairs: usize,
     bytes: usize,
 }
+
+/// A pair of the engine that is no row of history: set, or deleted if it has no value.
+pub(crate) type Pair = (Bytes, Option<Bytes>);
 
 /// A batch to be: so many slots with so many rows, and the state they lead to.
 #[derive(Clone, Copy, Debug)]
@@ -25,20 +31,26 @@ pub(crate) struct Plan {
     pub(crate) slots: usize,
     pub(crate) rows: usize,
     pub(crate) leases: usize,
+    pub(crate) pairs: usize,
 }
 
 /// How much memory a change of a lease takes until it is flushed, about.
 const LEASE_BYTES: usize = size_of::<LeaseChange>();
+
+/// The same of a pair, beside its bytes.
+const PAIR_BYTES: usize = size_of::<Pair>();
 
 /// Rows by position, cut at the ends of slots: only there may a batch end.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     rows: VecDeque<Row>,
     leases: VecDeque<LeaseChange>,
+    pairs: VecDeque<Pair>,
     marks: VecDeque<Mark>,
-    /// Rows, changes of leases and bytes behind the last mark.
+    /// Rows, changes of leases, other pairs and bytes behind the last mark.
     open_rows: usize,
     open_leases: usize,
+    open_pairs: usize,
     open_bytes: usize,
     bytes: usize,
     /// How many marks the flusher is writing. They may not grow meanwhile.
@@ -63,18 +75,28 @@ impl Overlay {
         self.leases.push_back(change);
     }
 
+    /// Sets or deletes a pair in the slot under way.
+    pub(crate) fn push_pair(&mut self, key: Bytes, value: Option<Bytes>) {
+        let bytes = PAIR_BYTES + key.len() + value.as_ref().map_or(0, Bytes::len);
+        self.open_pairs += 1;
+        self.open_bytes += bytes;
+        self.bytes += bytes;
+        self.pairs.push_back((key, value));
+    }
+
     /// Ends the slot.
     pub(crate) fn finish_slot(&mut self, meta: Meta) {
-        let (rows, leases, bytes) = (self.open_rows, self.open_leases, self.open_bytes);
-        (self.open_rows, self.open_leases, self.open_bytes) = (0, 0, 0);
-        if rows + leases == 0
+        let (rows, leases, pairs) = (self.open_rows, self.open_leases, self.open_pairs);
+        let bytes = std::mem::take(&mut self.open_bytes);
+        (self.open_rows, self.open_leases, self.open_pairs) = (0, 0, 0);
+        if rows + leases + pairs == 0
             && self.marks.len() > self.taken
             && let Some(last) = self.marks.back_mut()
         {
             last.meta = meta;
             return;
         }
-        self.marks.push_back(Mark { meta, rows, leases, bytes });
+        self.marks.push_back(Mark { meta, rows, leases, pairs, bytes });
     }
 
     /// Plans a batch: the first slots within these limits, at least one if there is one that the
@@ -84,18 +106,21 @@ impl Overlay {
         let mut plan: Option<Plan> = None;
         let mut bytes = 0;
         for mark in &self.marks {
-            let former = plan.unwrap_or(Plan { meta: mark.meta, slots: 0, rows: 0, leases: 0 });
+            let none = Plan { meta: mark.meta, slots: 0, rows: 0, leases: 0, pairs: 0 };
+            let former = plan.unwrap_or(none);
             let next = Plan {
                 meta: mark.meta,
                 slots: former.slots + 1,
                 rows: former.rows + mark.rows,
                 leases: former.leases + mark.leases,
+                pairs: former.pairs + mark.pairs,
             };
             bytes += mark.bytes;
             if mark.meta.applied_slot > slot_below {
                 break;
             }
-            if former.slots > 0 && (next.rows + next.leases > rows_max || bytes > bytes_max) {
+            let rows = next.rows + next.leases + next.pairs;
+            if former.slots > 0 && (rows > rows_max || bytes > bytes_max) {
                 break;
             }
             plan = Some(next);
@@ -114,6 +139,11 @@ impl Overlay {
         self.leases.range(changes).copied().collect()
     }
 
+    /// Some of the planned pairs.
+    pub(crate) fn planned_pairs(&self, pairs: Range<usize>) -> Vec<Pair> {
+        self.pairs.range(pairs).cloned().collect()
+    }
+
     /// Forgets some of the planned rows, which the engine has, and gives them to be dropped.
     pub(crate) fn forget_rows(&mut self, count: usize) -> Vec<Row> {
         self.rows.drain(..count).collect()
@@ -121,12 +151,14 @@ impl Overlay {
 
     /// Ends the plan: the engine has it, and its rows are forgotten.
     pub(crate) fn forget_slots(&mut self, slots: usize) {
-        let mut leases = 0;
+        let (mut leases, mut pairs) = (0, 0);
         for mark in self.marks.drain(..slots) {
             self.bytes -= mark.bytes;
             leases += mark.leases;
+            pairs += mark.pairs;
         }
         self.leases.drain(..leases);
+        self.pairs.drain(..pairs);
         self.taken = 0;
     }
 

@@ -60,7 +60,12 @@ pub(crate) struct Found {
 impl<'a, V: View, E: Engine> Snapshot<'a, V, E> {
     /// Reads at the revision that is current now.
     pub(crate) fn new(view: &'a V, engine: &'a E) -> Self {
-        Self { view, engine, current: view.look(State::current) }
+        Self::at(view, engine, view.look(State::current))
+    }
+
+    /// Reads at the revision that was current at some moment.
+    pub(crate) const fn at(view: &'a V, engine: &'a E, current: Revision) -> Self {
+        Self { view, engine, current }
     }
 
     /// The current revision of this read.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::auth::AuthError;
+use crate::caller::{Caller, Need};
 use crate::command::Range;
 use crate::digest::Digest;
 use crate::engine::Engine;
@@ -15,6 +17,7 @@ use crate::read::{CHUNK_KEYS, Snapshot, Walk};
 use crate::response::{OpResponse, RangeResponse, TxnResponse};
 use crate::revision::Revision;
 use crate::snapshot::{SnapshotOrigin, SnapshotSource};
+use crate::state::State;
 use crate::store::Shared;
 use crate::txn::{Op, Txn};
 
@@ -70,25 +73,60 @@ impl<E: Engine> Reader<E> {
         Self { shared }
     }
 
+    /// Whether the caller has what is needed, in the state of now. What is answered later, from
+    /// a newer state, is for its answerer to ask again.
+    ///
+    /// # Errors
+    /// If the caller has not.
+    pub fn permit(&self, caller: &Caller, needs: &[Need]) -> Result<(), AuthError> {
+        self.shared.state.read().permit(caller, needs)
+    }
+
+    /// Looks at the state.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.shared.state.read())
+    }
+
+    /// Looks at the store as it is at one moment, at which the caller has what is needed.
+    fn snapshot(
+        &self,
+        caller: &Caller,
+        needs: impl FnOnce() -> Vec<Need>,
+    ) -> Result<Read<'_, E>, AuthError> {
+        let Shared { state, engine } = &*self.shared;
+        let current = {
+            let state = state.read();
+            if state.auth.is_enabled() {
+                state.permit(caller, &needs())?;
+            }
+            state.current()
+        };
+        Ok(Snapshot::at(state, engine, current))
+    }
+
     /// Answers a range.
     ///
     /// # Errors
-    /// If its revision is compacted (before or during the read) or in the future, or the engine
-    /// fails.
-    pub fn range(&self, range: &Range) -> Result<RangeResponse, ReadError<E::Error>> {
-        Snapshot::new(&self.shared.state, &self.shared.engine).range(range)
+    /// If the caller may not read it; if its revision is compacted (before or during the read) or
+    /// in the future; if the engine fails.
+    pub fn range(
+        &self,
+        caller: &Caller,
+        range: &Range,
+    ) -> Result<RangeResponse, ReadError<E::Error>> {
+        self.snapshot(caller, || range.needs())?.range(range)
     }
 
     /// Answers a transaction that only reads, from one revision.
     ///
     /// # Errors
-    /// If it may write; if a range of the branch taken names a revision that is compacted or in
-    /// the future; if the engine fails.
-    pub fn txn(&self, txn: &Txn) -> Result<TxnResponse, ReadTxnError<E::Error>> {
+    /// If it may write; if the caller may not read all it names; if a range of the branch taken
+    /// names a revision that is compacted or in the future; if the engine fails.
+    pub fn txn(&self, caller: &Caller, txn: &Txn) -> Result<TxnResponse, ReadTxnError<E::Error>> {
         if !txn.is_read_only() {
             return Err(ReadTxnError::Writes);
         }
-        let snapshot = Snapshot::new(&self.shared.state, &self.shared.engine);
+        let snapshot = self.snapshot(caller, || txn.needs()).map_err(ReadError::Denied)?;
         let mut branches = Vec::new();
         snapshot.branches(txn, &mut branches)?;
         let mut response = answer(&snapshot, txn, &mut branches.into_iter())?;
@@ -134,21 +172,29 @@ impl<E: Engine> Reader<E> {
     /// The changes from revision `from` on, in order, whole revisions at a time.
     ///
     /// # Errors
-    /// If `from` is below the compact revision, or the engine fails.
+    /// If the caller may not read everything; if `from` is below the compact revision; if the
+    /// engine fails.
     pub fn history(
         &self,
+        caller: &Caller,
         from: Revision,
         limits: HistoryLimits,
     ) -> Result<History, ReadError<E::Error>> {
+        self.permit(caller, &[Need::Read(KeyRange::all())])?;
         history::read(&self.shared, from, limits)
     }
 
     /// Hashes all keys and values at a revision; none for the current one.
     ///
     /// # Errors
-    /// If the revision is compacted or in the future, or the engine fails.
-    pub fn hash_kv(&self, revision: Option<Revision>) -> Result<HashKv, ReadError<E::Error>> {
-        let snapshot = Snapshot::new(&self.shared.state, &self.shared.engine);
+    /// If the caller is not root; if the revision is compacted or in the future; if the engine
+    /// fails.
+    pub fn hash_kv(
+        &self,
+        caller: &Caller,
+        revision: Option<Revision>,
+    ) -> Result<HashKv, ReadError<E::Error>> {
+        let snapshot = self.snapshot(caller, || vec![Need::Root])?;
         let at = revision.filter(|at| *at > Revision::ZERO).unwrap_or_else(|| snapshot.revision());
         if at > snapshot.revision() {
             let current = snapshot.revision();
@@ -174,34 +220,53 @@ impl<E: Engine> Reader<E> {
 
     /// A lease, with its keys if `keys`, and how much time it has left at this log time. None if
     /// there is no such lease, or no more.
-    #[must_use]
-    pub fn lease(&self, id: i64, keys: bool, time_ms: u64) -> Option<LeaseStatus> {
-        let terms = self.shared.state.read().leases.terms(id)?;
-        Some(LeaseStatus {
+    ///
+    /// # Errors
+    /// If the caller is no user, or may not read one of the keys asked for.
+    pub fn lease(
+        &self,
+        caller: &Caller,
+        id: i64,
+        keys: bool,
+        time_ms: u64,
+    ) -> Result<Option<LeaseStatus>, AuthError> {
+        let terms = {
+            let state = self.shared.state.read();
+            state.permit(caller, &[Need::User])?;
+            state.leases.terms(id)
+        };
+        let Some(terms) = terms else { return Ok(None) };
+        Ok(Some(LeaseStatus {
             id,
             granted_ttl: terms.ttl,
             remaining_ms: terms.deadline_ms.saturating_sub(time_ms),
-            keys: if keys { self.lease_keys(id) } else { Vec::new() },
-        })
+            keys: if keys { self.lease_keys(caller, id)? } else { Vec::new() },
+        }))
     }
 
     /// The keys of a lease, upward. One that comes or goes meanwhile may be told or not.
-    fn lease_keys(&self, id: i64) -> Vec<Bytes> {
+    fn lease_keys(&self, caller: &Caller, id: i64) -> Result<Vec<Bytes>, AuthError> {
         let mut all: Vec<Bytes> = Vec::new();
         loop {
-            let keys = self.shared.state.read().leases.keys(id, all.last(), CHUNK_KEYS);
+            let state = self.shared.state.read();
+            state.permit(caller, &[Need::ReadLease(id)])?;
+            let keys = state.leases.keys(id, all.last(), CHUNK_KEYS);
+            drop(state);
             let is_last = keys.len() < CHUNK_KEYS;
             all.extend(keys);
             if is_last {
-                return all;
+                return Ok(all);
             }
         }
     }
 
     /// All leases that are not ended, those due first before others. One that comes, goes or is
     /// renewed meanwhile may be told or not.
-    #[must_use]
-    pub fn leases(&self) -> Vec<i64> {
+    ///
+    /// # Errors
+    /// If the caller may not read every key of all leases.
+    pub fn leases(&self, caller: &Caller) -> Result<Vec<i64>, AuthError> {
+        self.permit(caller, &[Need::User, Need::ReadLeases])?;
         let mut all: Vec<(u64, i64)> = Vec::new();
         loop {
             let after = all.last().map(|(_, id)| *id);
@@ -213,7 +278,7 @@ impl<E: Engine> Reader<E> {
             }
         }
         all.sort_unstable();
-        all.into_iter().map(|(_, id)| id).collect()
+        Ok(all.into_iter().map(|(_, id)| id).collect())
     }
 
     /// The log time at which the first lease is due: until then, nothing is to be proposed.
@@ -261,7 +326,7 @@ impl<E> Clone for Reader<E> {
     }
 }
 
-type Read<'a, E> = Snapshot<'a, parking_lot::RwLock<crate::state::State>, E>;
+type Read<'a, E> = Snapshot<'a, parking_lot::RwLock<State>, E>;
 
 /// Answers the branches taken. A refusal leaves nothing behind, so ranges are checked as they come.
 fn answer<E: Engine>(

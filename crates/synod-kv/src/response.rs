@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::auth::AuthError;
 use crate::lease::{
     LEASE_TTL_MAX, LeaseExpireResponse, LeaseGrantResponse, LeaseKeepAliveResponse,
     LeaseRevokeResponse,
@@ -53,6 +54,8 @@ pub enum Response {
     LeaseKeepAlive(LeaseKeepAliveResponse),
     /// To an expiry of leases.
     LeaseExpire(LeaseExpireResponse),
+    /// To a change of users, roles or permissions.
+    Auth,
 }
 
 /// The answer to a range.
@@ -159,6 +162,9 @@ pub enum ApplyError {
         /// The TTL it names.
         ttl: i64,
     },
+    /// The caller may not, or users and roles cannot be changed so.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// Its bytes are no command. A member that writes such a thing has a bug or another version.
     #[error("the command cannot be read: {0}")]
     Malformed(#[from] crate::codec::DecodeError),

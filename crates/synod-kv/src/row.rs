@@ -4,6 +4,8 @@
 //! key    'l' id:u64, big-endian
 //! value  version:u8=1  ttl:i64 deadline:u64
 //!
+//! key    'a' ...                    users, roles and settings, see `auth::row`
+//!
 //! key    'm'
 //! value  version:u8=1  revision compact time barrier:2 slot digest, u64 each
 //!
@@ -31,7 +33,7 @@ pub(crate) const LEASES_START: &[u8] = b"l";
 /// Above every row.
 pub(crate) const ROWS_END: &[u8] = b"s";
 
-const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 1;
 const KIND_DELETE: u8 = 0;
 const KIND_PUT: u8 = 1;
 

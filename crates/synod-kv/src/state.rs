@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::auth::{Auth, AuthCommand, AuthError};
+use crate::caller::{Caller, Need};
 use crate::leases::{LeaseChange, Leases, Terms};
 use crate::overlay::{Overlay, Plan};
 use crate::response::ApplyError;
@@ -28,6 +30,7 @@ use crate::versions::{Live, Version};
 pub(crate) struct State {
     pub(crate) tree: Tree,
     pub(crate) leases: Leases,
+    pub(crate) auth: Auth,
     pub(crate) meta: Meta,
     pub(crate) overlay: Overlay,
     /// Changes made by the command under way: they belong to the next revision.
@@ -59,6 +62,7 @@ impl State {
         Self {
             tree: Tree::default(),
             leases: Leases::default(),
+            auth: Auth::default(),
             meta,
             overlay: Overlay::default(),
             changes: 0,
@@ -147,6 +151,21 @@ impl State {
         self.overlay.push_lease(LeaseChange { id, terms: Some(terms) });
     }
 
+    /// Whether the caller has what is needed, now.
+    pub(crate) fn permit(&self, caller: &Caller, needs: &[Need]) -> Result<(), AuthError> {
+        self.auth.check(caller, needs, &self.leases)
+    }
+
+    /// Changes users, roles or permissions.
+    pub(crate) fn change_auth(&mut self, command: &AuthCommand) -> Result<(), AuthError> {
+        for (key, value) in self.auth.execute(command)? {
+            self.meta.digest.bytes(&key);
+            self.meta.digest.bytes(value.as_deref().unwrap_or_default());
+            self.overlay.push_pair(key, value);
+        }
+        Ok(())
+    }
+
     /// Moves the watermark; reads below it fail from now on.
     pub(crate) fn compact(&mut self, revision: Revision) {
         assert!(self.meta.compact < revision, "{} then {revision}", self.meta.compact);
@@ -166,6 +185,7 @@ impl State {
             ApplyError::Malformed(_) => 5,
             ApplyError::LeaseExists { .. } => 6,
             ApplyError::LeaseTtlTooLarge { .. } => 7,
+            ApplyError::Auth(error) => 0x100 + error.code(),
         };
         self.meta.digest.pair(code, 3);
     }

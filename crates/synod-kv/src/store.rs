@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
+use crate::auth::row::{AUTH_END, AUTH_START};
 use crate::command::Command;
 use crate::engine::Engine;
 use crate::error::{Stop, StorageError};
@@ -72,8 +73,9 @@ impl<E: Engine> Store<E> {
         assert_eq!(slot, state.meta.applied_slot, "slots apply in order");
         state.meta.time_ms = state.meta.time_ms.max(time_ms);
         let outcome = match &decoded {
-            Ok(command) => {
-                Execution { state: &mut state, engine: &self.shared.engine }.command(command)
+            Ok((caller, command)) => {
+                let engine = &self.shared.engine;
+                Execution { state: &mut state, engine }.command(caller, command)
             }
             Err(error) => Err(Stop::Refused(ApplyError::Malformed(*error))),
         };
@@ -157,7 +159,10 @@ fn load<E: Engine>(engine: &E) -> Result<State, StorageError<E::Error>> {
         None => Meta::EMPTY,
     };
     let mut state = State::new(meta);
-    // Leases come first, so that keys find what they are attached to.
+    for_each(engine, Bytes::from_static(AUTH_START), AUTH_END, |key, bytes| {
+        Ok(state.auth.load(key, bytes)?)
+    })?;
+    // Leases come before keys, so that keys find what they are attached to.
     for_each(engine, Bytes::from_static(LEASES_START), &META_KEY, |key, bytes| {
         let (id, terms) = row::decode_lease(key, bytes)?;
         state.leases.set(id, terms);

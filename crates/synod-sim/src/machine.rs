@@ -1,7 +1,7 @@
 //! The store as the state machine of a replica, and a record of what it applied.
 
 use bytes::Bytes;
-use synod_kv::{FlushLimits, Flusher, MemoryEngine, ReadError, Reader, Store};
+use synod_kv::{Caller, FlushLimits, Flusher, MemoryEngine, ReadError, Reader, Store};
 use synod_paxos::{Ballot, LogTime, Prefix, ReplicaId, Slot};
 use synod_replica::{Entry, StateMachine};
 
@@ -68,7 +68,7 @@ impl Machine {
             let what = format!("{operation} is no read");
             return Answer { revision, outcome: Outcome::Unexpected(what) };
         };
-        match self.reader.range(&range) {
+        match self.reader.range(&Caller::Internal, &range) {
             Ok(range) => Answer::of_range(&range),
             Err(ReadError::Compacted { .. }) => {
                 Answer { revision, outcome: Outcome::RefusedCompacted }

@@ -141,7 +141,8 @@ impl Answer {
                 lease @ (Response::LeaseGrant(_)
                 | Response::LeaseRevoke(_)
                 | Response::LeaseKeepAlive(_)
-                | Response::LeaseExpire(_)),
+                | Response::LeaseExpire(_)
+                | Response::Auth),
             ) => Outcome::Unexpected(format!("{lease:?}")),
             Err(ApplyError::Compacted { .. }) => Outcome::RefusedCompacted,
             Err(ApplyError::FutureRevision { .. }) => Outcome::RefusedFuture,

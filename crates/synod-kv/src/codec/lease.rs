@@ -60,8 +60,4 @@ impl Input<'_> {
         }
         Ok(LeaseIds::new(ids)?)
     }
-
-    fn u64(&mut self) -> Result<u64, DecodeError> {
-        self.array().map(u64::from_le_bytes)
-    }
 }

@@ -2,19 +2,19 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
-use synod_kv::{COMMAND_BYTES_MAX, Command, DecodeError, Key, Put, Txn, TxnError};
+use synod_kv::{COMMAND_BYTES_MAX, Caller, Command, DecodeError, Key, Put, Txn, TxnError};
 
 use crate::commands;
 
 proptest! {
     #[test]
-    fn what_is_encoded_is_decoded(command in commands::command()) {
-        prop_assert_eq!(Command::decode(&command.encode()), Ok(command));
+    fn what_is_encoded_is_decoded(caller in commands::caller(), command in commands::any_command()) {
+        prop_assert_eq!(Command::decode(&command.encode_for(&caller)), Ok((caller, command)));
     }
 
     #[test]
-    fn every_beginning_is_truncated(command in commands::command()) {
-        let bytes = command.encode();
+    fn every_beginning_is_truncated(caller in commands::caller(), command in commands::any_command()) {
+        let bytes = command.encode_for(&caller);
         for length in 0..bytes.len() {
             let decoded = Command::decode(&bytes.slice(..length));
             prop_assert_eq!(decoded, Err(DecodeError::Truncated), "{} bytes", length);
@@ -25,25 +25,26 @@ proptest! {
 
     #[test]
     fn damage_never_panics(
-        command in commands::command(),
+        caller in commands::caller(),
+        command in commands::any_command(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        let mut bytes = command.encode().to_vec();
+        let mut bytes = command.encode_for(&caller).to_vec();
         for (place, byte) in damage {
             let place = place.index(bytes.len());
             bytes[place] = byte;
         }
         // What still is a command has the same bytes when it is encoded again.
-        if let Ok(command) = Command::decode(&Bytes::from(bytes)) {
-            prop_assert_eq!(Command::decode(&command.encode()), Ok(command));
+        if let Ok((caller, command)) = Command::decode(&Bytes::from(bytes)) {
+            prop_assert_eq!(Command::decode(&command.encode_for(&caller)), Ok((caller, command)));
         }
     }
 
     #[test]
-    fn noise_never_panics(tag in 0..11u8, noise in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn noise_never_panics(tag in 0..0x48u8, noise in prop::collection::vec(any::<u8>(), 0..200)) {
         let bytes = Bytes::from([&[1, tag], noise.as_slice()].concat());
-        if let Ok(command) = Command::decode(&bytes) {
-            prop_assert_eq!(Command::decode(&command.encode()), Ok(command));
+        if let Ok((caller, command)) = Command::decode(&bytes) {
+            prop_assert_eq!(Command::decode(&command.encode_for(&caller)), Ok((caller, command)));
         }
     }
 }
@@ -52,7 +53,9 @@ proptest! {
 fn values_are_slices_of_the_command() {
     let key = Key::new(Bytes::from_static(b"key")).unwrap();
     let bytes = Command::Put(Put::new(key, Bytes::from_static(b"value"))).encode();
-    let Ok(Command::Put(put)) = Command::decode(&bytes) else { panic!("a put") };
+    let Ok((Caller::Anonymous, Command::Put(put))) = Command::decode(&bytes) else {
+        panic!("a put")
+    };
     assert!(bytes.as_ptr_range().contains(&put.key.as_bytes().as_ptr()));
 }
 

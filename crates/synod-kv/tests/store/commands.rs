@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use synod_kv::{
-    Assign, Bounds, Command, Compact, Compare, Comparison, DeleteRange, Key, KeyRange,
-    LEASE_TTL_MAX, LeaseExpire, LeaseGrant, LeaseIds, Op, Put, Range, Revision, Sort, SortOrder,
-    SortTarget, Target, Txn,
+    Access, Assign, AuthCommand, Bounds, Caller, Command, Compact, Compare, Comparison,
+    DeleteRange, Identity, Key, KeyRange, LEASE_TTL_MAX, LeaseExpire, LeaseGrant, LeaseIds, Op,
+    PasswordHash, Permission, Put, Range, Revision, Sort, SortOrder, SortTarget, Target,
+    TokenSecret, Txn,
 };
 
 /// A few short keys, so that commands meet.
@@ -170,6 +171,50 @@ pub(crate) fn lease_command() -> impl Strategy<Value = Command> {
         2 => (lease_ids(), any::<(u64, u64)>())
             .prop_map(|(ids, by)| Command::LeaseExpire(LeaseExpire { ids, by })),
     ]
+}
+
+pub(crate) fn caller() -> impl Strategy<Value = Caller> {
+    let issued = prop::option::of(any::<u64>());
+    let user = (name(), issued).prop_map(|(name, issued)| Identity { name, issued });
+    prop_oneof![Just(Caller::Anonymous), Just(Caller::Internal), user.prop_map(Caller::User)]
+}
+
+pub(crate) fn name() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["", "root", "ann", "bob", "größe"]).prop_map(str::to_owned)
+}
+
+pub(crate) fn permission() -> impl Strategy<Value = Permission> {
+    let access = prop::sample::select(vec![Access::Read, Access::Write, Access::ReadWrite]);
+    (access, keys()).prop_filter_map("no key", |(access, keys)| Permission::new(access, keys))
+}
+
+fn hash() -> impl Strategy<Value = PasswordHash> {
+    value().prop_map(PasswordHash)
+}
+
+pub(crate) fn auth_command() -> impl Strategy<Value = AuthCommand> {
+    prop_oneof![
+        any::<[u8; 32]>().prop_map(|secret| AuthCommand::Enable { secret: TokenSecret(secret) }),
+        Just(AuthCommand::Disable),
+        (name(), prop::option::of(hash()))
+            .prop_map(|(name, password)| AuthCommand::UserAdd { name, password }),
+        name().prop_map(|name| AuthCommand::UserDelete { name }),
+        (name(), hash())
+            .prop_map(|(name, password)| AuthCommand::UserChangePassword { name, password }),
+        (name(), name()).prop_map(|(user, role)| AuthCommand::UserGrantRole { user, role }),
+        (name(), name()).prop_map(|(user, role)| AuthCommand::UserRevokeRole { user, role }),
+        name().prop_map(|name| AuthCommand::RoleAdd { name }),
+        name().prop_map(|name| AuthCommand::RoleDelete { name }),
+        (name(), permission())
+            .prop_map(|(role, permission)| AuthCommand::RoleGrantPermission { role, permission }),
+        (name(), prop::option::of(keys()))
+            .prop_map(|(role, keys)| AuthCommand::RoleRevokePermission { role, keys }),
+    ]
+}
+
+/// Commands of every kind; the model knows those of [`command`].
+pub(crate) fn any_command() -> impl Strategy<Value = Command> {
+    prop_oneof![2 => command(), 1 => auth_command().prop_map(Command::Auth)]
 }
 
 pub(crate) fn command() -> impl Strategy<Value = Command> {

@@ -5,8 +5,8 @@ use std::thread;
 
 use bytes::Bytes;
 use synod_kv::{
-    Command, Compact, FlushLimits, HistoryLimits, Key, KeyRange, MemoryEngine, Op, Put, Range,
-    ReadError, Reader, Revision, Store, Txn,
+    Caller, Command, Compact, FlushLimits, HistoryLimits, Key, KeyRange, MemoryEngine, Op, Put,
+    Range, ReadError, Reader, Revision, Store, Txn,
 };
 
 /// More keys than a reader visits per lock, so that writes come between.
@@ -30,7 +30,7 @@ fn read_whole(reader: &Reader<MemoryEngine>, back: i64) -> bool {
     let at = Revision::new((reader.revision().as_i64() - back).max(2));
     let range = Range::new(KeyRange::all());
     let range = if back == 0 { range } else { range.at(at) };
-    match reader.range(&range) {
+    match reader.range(&Caller::Internal, &range) {
         Ok(answer) => {
             assert_eq!(answer.count, KEYS);
             let values: Vec<_> = answer.kvs.iter().map(|kv| &kv.value).collect();
@@ -49,7 +49,7 @@ fn read_whole(reader: &Reader<MemoryEngine>, back: i64) -> bool {
 /// Follows history from the current revision on: no revision is missed or told twice.
 fn follow(reader: &Reader<MemoryEngine>, from: Revision) -> Revision {
     let limits = HistoryLimits { events_max: 1, bytes_max: 1 };
-    match reader.history(from, limits) {
+    match reader.history(&Caller::Internal, from, limits) {
         Ok(piece) => {
             let told = u64::try_from(piece.events.len()).unwrap();
             assert!(told == KEYS || told == 0 && piece.next == from, "{told} events");

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use synod_kv::{
-    ApplyError, Assign, Command, Compact, Compare, Comparison, DeleteRange, Flusher, Key, KeyRange,
-    MemoryEngine, Op, OpResponse, Put, Range, Reply, Response, Revision, Sort, SortOrder,
+    ApplyError, Assign, Caller, Command, Compact, Compare, Comparison, DeleteRange, Flusher, Key,
+    KeyRange, MemoryEngine, Op, OpResponse, Put, Range, Reply, Response, Revision, Sort, SortOrder,
     SortTarget, Store, Target, Txn, TxnResponse,
 };
 
@@ -48,7 +48,7 @@ impl Etcd {
 
     /// The keys of a range, its `more` and its `count`.
     fn keys(&self, range: &Range) -> (String, bool, u64) {
-        let answer = self.store.reader().range(range).unwrap();
+        let answer = self.store.reader().range(&Caller::Internal, range).unwrap();
         let keys = answer.kvs.iter().flat_map(|kv| kv.key.to_vec()).collect();
         (String::from_utf8(keys).unwrap(), answer.more, answer.count)
     }
@@ -146,7 +146,11 @@ fn a_later_nested_txn_deletes_what_an_earlier_one_put() {
     assert_eq!(told(&answer.responses[2]), (10, 0));
     let events = |etcd: &Etcd| {
         let reader = etcd.store.reader();
-        reader.history(Revision::new(10), Default::default()).unwrap().events.len()
+        reader
+            .history(&Caller::Internal, Revision::new(10), Default::default())
+            .unwrap()
+            .events
+            .len()
     };
     assert_eq!(events(&etcd), 2);
     // History at the compact revision itself stays whole, also once all is reclaimed.
@@ -218,7 +222,7 @@ fn compaction_refuses_what_is_gone_and_what_is_not_there() {
     let at = |revision| Range::new(keys("a", "e")).at(Revision::new(revision));
     assert_eq!(etcd.keys(&at(5)), ("abcd".into(), false, 4));
     assert_eq!(etcd.keys(&at(-4)), ("abcd".into(), false, 4));
-    assert!(etcd.store.reader().range(&at(4)).is_err());
+    assert!(etcd.store.reader().range(&Caller::Internal, &at(4)).is_err());
     for revision in [-4, 4] {
         let refused = etcd.txn(vec![], vec![Op::Range(at(revision))]);
         assert!(matches!(refused, Err(ApplyError::Compacted { .. })), "{revision}");

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use synod_kv::{
-    ApplyError, Assign, Command, DecodeError, Engine, Event, FlushLimits, Flusher, HistoryLimits,
-    Key, KeyRange, LEASE_IDS_MAX, LEASE_TTL_MAX, LeaseExpire, LeaseExpireResponse, LeaseGrant,
-    LeaseGrantResponse, LeaseIds, LeaseRevokeResponse, MemoryEngine, Op, Put, Range, Response,
-    Revision, RowError, StorageError, Store, TooManyLeases, Txn, WriteBatch,
+    ApplyError, Assign, Caller, Command, DecodeError, Engine, Event, FlushLimits, Flusher,
+    HistoryLimits, Key, KeyRange, LEASE_IDS_MAX, LEASE_TTL_MAX, LeaseExpire, LeaseExpireResponse,
+    LeaseGrant, LeaseGrantResponse, LeaseIds, LeaseRevokeResponse, MemoryEngine, Op, Put, Range,
+    Response, Revision, RowError, StorageError, Store, TooManyLeases, Txn, WriteBatch,
 };
 
 /// A member that takes one command per slot, at the log time of the test.
@@ -76,11 +76,15 @@ impl Member {
     }
 
     fn keys_of(&self, id: i64) -> Vec<Bytes> {
-        self.store.reader().lease(id, true, self.now).unwrap().keys
+        self.store.reader().lease(&Caller::Internal, id, true, self.now).unwrap().unwrap().keys
     }
 
     fn remaining(&self, id: i64) -> Option<u64> {
-        self.store.reader().lease(id, false, self.now).map(|lease| lease.remaining_ms)
+        self.store
+            .reader()
+            .lease(&Caller::Internal, id, false, self.now)
+            .unwrap()
+            .map(|lease| lease.remaining_ms)
     }
 
     fn live_keys(&self) -> u64 {
@@ -107,7 +111,7 @@ fn answers_as_etcd_does() {
     assert_eq!(etcd.grant(6, -5), Ok((6, 2)));
     assert_eq!(etcd.grant(-7, 1), Ok((-7, 2)));
     assert_eq!(etcd.grant(-8, 100), Ok((-8, 100)));
-    assert_eq!(etcd.store.reader().leases(), [-7, 5, 6, -8]);
+    assert_eq!(etcd.store.reader().leases(&Caller::Internal).unwrap(), [-7, 5, 6, -8]);
     etcd.now += 1000;
     assert_eq!(etcd.put("a", Assign::Set(-8)), Ok(()));
     assert_eq!(etcd.put("a", Assign::Set(99)), not_found(99));
@@ -173,7 +177,11 @@ fn the_keys_of_what_ends_together_go_in_one_revision() {
     let ended = member.expire(&[1, 2]);
     let expected = LeaseExpireResponse { revision: before.next(), expired: vec![1, 2], deleted: 3 };
     assert_eq!(ended, expected);
-    let history = member.store.reader().history(before.next(), HistoryLimits::default()).unwrap();
+    let history = member
+        .store
+        .reader()
+        .history(&Caller::Internal, before.next(), HistoryLimits::default())
+        .unwrap();
     let told = history.events.iter().map(|event| match event {
         Event::Delete(kv) => (kv.key.as_ref(), kv.mod_revision),
         Event::Put(_) => panic!("{event:?}"),
@@ -246,7 +254,7 @@ fn leases_of_any_id_survive_a_restart() {
     member.put("b", Assign::Set(-1)).unwrap();
     member.revoke(1).unwrap();
     let mut member = member.restarted();
-    assert_eq!(member.store.reader().leases(), [i64::MIN, -1, i64::MAX]);
+    assert_eq!(member.store.reader().leases(&Caller::Internal).unwrap(), [i64::MIN, -1, i64::MAX]);
     assert_eq!([i64::MIN, -1, i64::MAX].map(|id| member.keys_of(id).len()), [1, 1, 0]);
     assert_eq!(member.revoke(-1).unwrap().deleted, 1);
 }
@@ -407,6 +415,6 @@ fn a_lease_tells_all_its_keys() {
     }
     assert!(member.keys_of(1).into_iter().eq((0..2000).map(key)));
     assert_eq!(member.revoke(1).unwrap().deleted, 2000);
-    let all = member.store.reader().range(&Range::new(KeyRange::all())).unwrap();
+    let all = member.store.reader().range(&Caller::Internal, &Range::new(KeyRange::all())).unwrap();
     assert_eq!(all.count, 0);
 }

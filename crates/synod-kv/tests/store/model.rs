@@ -62,6 +62,7 @@ impl Model {
                 let ttls = ids.as_slice().iter().map(|id| self.renew(*id)).collect();
                 Ok(Response::LeaseKeepAlive(LeaseKeepAliveResponse { ttls }))
             }
+            Command::Auth(_) => unreachable!("the model has no users"),
             Command::LeaseExpire(expire) => {
                 let (mut expired, mut deleted) = (Vec::new(), 0);
                 for id in expire.ids.as_slice() {

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use synod_kv::{
-    ApplyError, Command, Compact, Event, FlushLimits, Flusher, HistoryLimits, KeyRange,
+    ApplyError, Caller, Command, Compact, Event, FlushLimits, Flusher, HistoryLimits, KeyRange,
     LeaseExpire, LeaseGrant, LeaseIds, MemoryEngine, Range, ReadError, ReadTxnError, Reader, Reply,
     Response, Store,
 };
@@ -142,7 +142,7 @@ fn with_chosen_id(command: &Command, reply: &Reply, model: &Model) -> Command {
 fn check_leases(reader: &Reader<MemoryEngine>, model: &Model) {
     assert_eq!(reader.time_ms(), model.time_ms);
     let ids = model.leases_in_order();
-    assert_eq!(reader.leases(), ids);
+    assert_eq!(reader.leases(&Caller::Internal).unwrap(), ids);
     assert_eq!(reader.sizes().unwrap().leases, u64::try_from(ids.len()).unwrap());
     let next = ids.first().map(|id| {
         let (ttl, since) = model.leases[id];
@@ -150,13 +150,14 @@ fn check_leases(reader: &Reader<MemoryEngine>, model: &Model) {
     });
     assert_eq!(reader.next_lease_due(), next);
     for id in ids {
-        let status = reader.lease(id, true, model.time_ms).unwrap();
+        let status = reader.lease(&Caller::Internal, id, true, model.time_ms).unwrap().unwrap();
         let found = (status.id, status.granted_ttl, Some(status.remaining_ms), status.keys);
         let (ttl, _) = model.leases[&id];
         assert_eq!(found, (id, ttl, model.remaining(id), model.lease_keys(id)));
-        assert!(reader.lease(id, false, model.time_ms).unwrap().keys.is_empty());
+        let unasked = reader.lease(&Caller::Internal, id, false, model.time_ms);
+        assert!(unasked.unwrap().unwrap().keys.is_empty());
     }
-    assert_eq!(reader.lease(77, true, model.time_ms), None);
+    assert_eq!(reader.lease(&Caller::Internal, 77, true, model.time_ms), Ok(None));
 }
 
 fn check_reads(reader: &Reader<MemoryEngine>, model: &Model, ranges: &[Range]) {
@@ -165,7 +166,7 @@ fn check_reads(reader: &Reader<MemoryEngine>, model: &Model, ranges: &[Range]) {
     for at in -1..=model.revision + 1 {
         for range in ranges {
             let range = range.clone().at(rev(at));
-            match (reader.range(&range), model.range(&range)) {
+            match (reader.range(&Caller::Internal, &range), model.range(&range)) {
                 (Ok(answer), Ok(expected)) => assert_eq!(answer, expected, "{range:?}"),
                 (answer, expected) => assert_eq!(refusal(answer), expected.err(), "{range:?}"),
             }
@@ -187,7 +188,7 @@ fn refusal<T>(answer: Result<T, ReadError<std::convert::Infallible>>) -> Option<
         Err(ReadError::FutureRevision { requested, current }) => {
             Some(ApplyError::FutureRevision { requested, current })
         }
-        Err(ReadError::Storage(error)) => panic!("{error}"),
+        Err(error @ (ReadError::Denied(_) | ReadError::Storage(_))) => panic!("{error}"),
     }
 }
 
@@ -197,7 +198,7 @@ fn check_history(reader: &Reader<MemoryEngine>, model: &Model, limits: HistoryLi
         let mut events = Vec::new();
         let mut next = rev(from);
         loop {
-            let piece = match reader.history(next, limits) {
+            let piece = match reader.history(&Caller::Internal, next, limits) {
                 Ok(piece) => piece,
                 Err(ReadError::Compacted { .. }) => {
                     assert!(from < model.compact);
@@ -255,7 +256,7 @@ proptest! {
         check_reads(&reader, &model, &ranges);
         check_leases(&reader, &model);
         check_history(&reader, &model, limits);
-        match reader.txn(&txn) {
+        match reader.txn(&Caller::Internal, &txn) {
             Ok(answer) => prop_assert_eq!(Ok(answer), model.clone().txn(&txn, &model)),
             Err(ReadTxnError::Writes) => prop_assert!(!txn.is_read_only()),
             Err(ReadTxnError::Read(error)) => prop_assert_eq!(
@@ -277,7 +278,7 @@ proptest! {
             }
             prop_assert_eq!(one.store.digest(), other.store.digest());
         }
-        let hashes = [&one, &other].map(|member| member.store.reader().hash_kv(None).unwrap());
+        let hashes = [&one, &other].map(|member| member.store.reader().hash_kv(&Caller::Internal, None).unwrap());
         prop_assert_eq!(hashes[0], hashes[1]);
     }
 }

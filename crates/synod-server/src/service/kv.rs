@@ -32,8 +32,8 @@ impl Kv for KvService {
         let short = is_short(&range);
         let answer = self
             .0
-            .read(&caller, short, move |context| {
-                let range = context.reader.range(&range);
+            .read(&caller, short, move |context, who| {
+                let range = context.reader.range(who, &range);
                 range.map_err(|error| context.refuse(refusal::of_range(error)))
             })
             .await?;
@@ -110,8 +110,8 @@ impl KvService {
             Op::Put(_) | Op::DeleteRange(_) | Op::Txn(_) => false,
         });
         self.0
-            .read(caller, short, move |context| {
-                let answer = context.reader.txn(&txn);
+            .read(caller, short, move |context, who| {
+                let answer = context.reader.txn(who, &txn);
                 answer.map_err(|error| context.refuse(refusal::of_txn(error)))
             })
             .await

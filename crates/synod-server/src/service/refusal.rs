@@ -40,6 +40,7 @@ pub(super) fn of_range(error: ReadError<EngineError>) -> Result<Refusal, String>
         ReadError::FutureRevision { requested, current } => {
             Ok(ApplyError::FutureRevision { requested, current }.into())
         }
+        ReadError::Denied(error) => Ok(error.into()),
         ReadError::Storage(error) => Err(error.to_string()),
     }
 }
