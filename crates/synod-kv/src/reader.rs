@@ -88,7 +88,7 @@ impl<E: Engine> Reader<E> {
     }
 
     /// Looks at the store as it is at one moment, at which the caller has what is needed.
-    fn snapshot(
+    fn open(
         &self,
         caller: &Caller,
         needs: impl FnOnce() -> Vec<Need>,
@@ -114,7 +114,7 @@ impl<E: Engine> Reader<E> {
         caller: &Caller,
         range: &Range,
     ) -> Result<RangeResponse, ReadError<E::Error>> {
-        self.snapshot(caller, || range.needs())?.range(range)
+        self.open(caller, || range.needs())?.range(range)
     }
 
     /// Answers a transaction that only reads, from one revision.
@@ -126,7 +126,7 @@ impl<E: Engine> Reader<E> {
         if !txn.is_read_only() {
             return Err(ReadTxnError::Writes);
         }
-        let snapshot = self.snapshot(caller, || txn.needs()).map_err(ReadError::Denied)?;
+        let snapshot = self.open(caller, || txn.needs()).map_err(ReadError::Denied)?;
         let mut branches = Vec::new();
         snapshot.branches(txn, &mut branches)?;
         let mut response = answer(&snapshot, txn, &mut branches.into_iter())?;
@@ -155,12 +155,14 @@ impl<E: Engine> Reader<E> {
     /// A snapshot of what the engine holds, which is everything that was flushed.
     ///
     /// # Errors
-    /// If the engine fails, or holds what no store wrote.
+    /// If the caller is not root; if the engine fails, or holds what no store wrote.
     pub fn snapshot(
         &self,
+        caller: &Caller,
         origin: SnapshotOrigin,
-    ) -> Result<SnapshotSource<E::Error>, StorageError<E::Error>> {
-        SnapshotSource::open(&self.shared.engine, origin)
+    ) -> Result<SnapshotSource<E::Error>, ReadError<E::Error>> {
+        self.permit(caller, &[Need::Root])?;
+        Ok(SnapshotSource::open(&self.shared.engine, origin)?)
     }
 
     /// How many bytes of rows wait for the engine.
@@ -194,7 +196,7 @@ impl<E: Engine> Reader<E> {
         caller: &Caller,
         revision: Option<Revision>,
     ) -> Result<HashKv, ReadError<E::Error>> {
-        let snapshot = self.snapshot(caller, || vec![Need::Root])?;
+        let snapshot = self.open(caller, || vec![Need::Root])?;
         let at = revision.filter(|at| *at > Revision::ZERO).unwrap_or_else(|| snapshot.revision());
         if at > snapshot.revision() {
             let current = snapshot.revision();

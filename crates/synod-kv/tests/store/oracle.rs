@@ -278,7 +278,10 @@ proptest! {
             }
             prop_assert_eq!(one.store.digest(), other.store.digest());
         }
-        let hashes = [&one, &other].map(|member| member.store.reader().hash_kv(&Caller::Internal, None).unwrap());
+        let hash = |member: &Member| {
+            member.store.reader().hash_kv(&Caller::Internal, None).unwrap()
+        };
+        let hashes = [hash(&one), hash(&other)];
         prop_assert_eq!(hashes[0], hashes[1]);
     }
 }

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use synod_kv::{
-    Command, Engine, FlushLimits, Key, LeaseGrant, MemoryEngine, Put, Restore, RestoreError,
-    Revision, SnapshotError, SnapshotFacts, SnapshotOrigin, SnapshotReader, SnapshotSource, Store,
-    WriteBatch,
+    Caller, Command, Engine, FlushLimits, Key, LeaseGrant, MemoryEngine, Put, Restore,
+    RestoreError, Revision, SnapshotError, SnapshotFacts, SnapshotOrigin, SnapshotReader,
+    SnapshotSource, Store, WriteBatch,
 };
 
 const ORIGIN: SnapshotOrigin = SnapshotOrigin { cluster: 7, member: 9 };
@@ -138,8 +138,8 @@ fn a_restore_moves_the_revision_and_compacts_what_was_before() {
         assert_eq!(store.revision(), Revision::new(revision));
         assert_eq!(reader.compact_revision(), Revision::new(compact));
         assert_eq!(reader.sizes().unwrap().live_keys, 3);
-        assert_eq!(reader.leases(), [3]);
-        let from = reader.history(Revision::new(10), Default::default());
+        assert_eq!(reader.leases(&Caller::Internal).unwrap(), [3]);
+        let from = reader.history(&Caller::Internal, Revision::new(10), Default::default());
         assert_eq!(from.is_err(), bump > 0, "who goes on from before is told");
     }
 }

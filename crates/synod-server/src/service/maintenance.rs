@@ -5,6 +5,7 @@ use std::sync::Arc;
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::maintenance_server::Maintenance;
 use synod_etcd::{EtcdError, unbuilt};
+use synod_kv::Need;
 use tonic::{Request, Response, Status};
 
 use super::snapshot::{self, SnapshotStream};
@@ -24,7 +25,8 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
         let context = &self.0;
-        context.caller(&request)?;
+        let caller = context.caller(&request)?;
+        context.permit(&caller, &[Need::User])?;
         let status = context.handle.status();
         let sizes = context.reader.sizes().map_err(|error| refusal::failed(&error))?;
         let leader = context.leadership.leader();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use synod_etcd::Refusal;
 use synod_etcd::proto::etcdserverpb as pb;
-use synod_kv::{SnapshotOrigin, SnapshotSource};
+use synod_kv::{Need, SnapshotOrigin, SnapshotSource};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{sleep, timeout};
@@ -45,6 +45,7 @@ pub(super) async fn send(
     context: &Arc<Context>,
     caller: &Caller,
 ) -> Result<SnapshotStream, Status> {
+    context.permit(caller, &[Need::Root])?;
     let permit = Arc::clone(&context.snapshots).try_acquire_owned().map_err(|_| {
         Refusal::own(
             Code::ResourceExhausted,
@@ -58,10 +59,12 @@ pub(super) async fn send(
     let origin =
         SnapshotOrigin { cluster: context.config.cluster_id, member: context.config.member_id };
     let (source, total) = context
-        .read(caller, false, move |context| {
-            let source = context.reader.snapshot(origin);
-            let measured = source.and_then(|source| source.measure().map(|total| (source, total)));
-            measured.map_err(|error| context.refuse(Err(error.to_string())))
+        .read(caller, false, move |context, who| {
+            let source = context.reader.snapshot(who, origin);
+            let source = source.map_err(|error| context.refuse(refusal::of_range(error)))?;
+            let total = source.measure();
+            let total = total.map_err(|error| context.refuse(Err(error.to_string())))?;
+            Ok((source, total))
         })
         .await?;
     let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
