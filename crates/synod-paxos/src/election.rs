@@ -19,7 +19,7 @@ use crate::proposer::Proposer;
 use crate::quorum::ReplicaSet;
 use crate::replica::Replica;
 use crate::slot::Slot;
-use crate::time::Time;
+use crate::time::{LogTime, Time};
 
 /// What this member hears.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
@@ -32,6 +32,8 @@ pub(crate) struct Election {
     pub(crate) heartbeat_at: Time,
     /// Not to stand before.
     pub(crate) stand_at: Time,
+    /// The latest time of the log that the last leader heard told, and its ballot.
+    told: (Ballot, LogTime),
     /// Candidacies that failed since there was a leader.
     failures: u32,
     chance: Chance,
@@ -104,6 +106,7 @@ impl Election {
             highest: Ballot::ZERO,
             heartbeat_at: now,
             stand_at,
+            told: (Ballot::ZERO, LogTime::default()),
             failures: 0,
             chance,
         }
@@ -112,6 +115,11 @@ impl Election {
     pub(crate) fn elected(&mut self) {
         self.failures = 0;
         self.following = None;
+    }
+
+    /// What the leader of this ballot told of the log's time, if it was the last one heard.
+    pub(crate) fn told_by(&self, ballot: Ballot) -> Option<LogTime> {
+        (self.told.0 == ballot).then_some(self.told.1)
     }
 
     pub(crate) fn hear(&mut self, now: Time, from: ReplicaId) {
@@ -145,6 +153,15 @@ impl Replica {
         }
     }
 
+    /// The log's time by this member's own clock, if it leads.
+    #[must_use]
+    pub fn leaders_time(&self) -> Option<LogTime> {
+        match &self.proposer {
+            Proposer::Leader(leader) => Some(leader.time(self.now)),
+            Proposer::Idle | Proposer::Candidate(_) => None,
+        }
+    }
+
     /// Asks to lead at once, whatever leader lives; nothing if this member leads. For tests, and
     /// for operators who know better than the election. Members that hear a leader ignore it all
     /// the same.
@@ -160,7 +177,7 @@ impl Replica {
     }
 
     pub(crate) fn on_heartbeat(&mut self, from: ReplicaId, heartbeat: &Heartbeat) {
-        let Heartbeat { promised, leader, ref hears, chosen, stable } = *heartbeat;
+        let Heartbeat { promised, leader, ref hears, chosen, stable, time } = *heartbeat;
         if promised.round > Ballot::ROUND_MAX {
             return self.ignore(from, "heartbeat", Ignored::OutOfBounds);
         }
@@ -176,7 +193,12 @@ impl Replica {
             peer.stable = peer.stable.max(stable);
         }
         match leader {
-            Some(ballot) if ballot.replica == from => self.follow(ballot),
+            Some(ballot) if ballot.replica == from => {
+                self.follow(ballot);
+                if self.followed() == Some(ballot) {
+                    self.election.told = self.election.told.max((ballot, time));
+                }
+            }
             _ => {
                 if self.followed().is_some_and(|ballot| ballot.replica == from) {
                     self.lose_leader(self.options.heartbeat_interval / 2);
@@ -316,6 +338,7 @@ impl Replica {
             hears: hears.iter().filter_map(|id| self.formation.as_met(id)).collect(),
             chosen: self.learner.prefix.end,
             stable: self.learner.stable,
+            time: self.leaders_time().unwrap_or_default(),
         };
         // Whom it has met must be durable, which is so once and for all at the start. It may tell
         // of a promise that is not durable yet, but nothing is decided by that: a peer that hears

@@ -23,6 +23,7 @@
 use crate::ids::{Ballot, Incarnation, Peer};
 use crate::prefix::Prefix;
 use crate::slot::Slot;
+use crate::time::LogTime;
 use crate::value::{AcceptedValue, Command, Value};
 
 /// A message between members. Any of them may be lost, delayed, repeated or overtaken.
@@ -107,6 +108,9 @@ pub struct Heartbeat {
     pub chosen: Slot,
     /// Everything below is in its state machine and survives a crash without the log.
     pub stable: Slot,
+    /// If the sender leads: the log's time by its own clock, so that its successor need not begin
+    /// with the last stamp, which may be old. Without meaning if it does not lead.
+    pub time: LogTime,
 }
 
 /// Phase 1a: asks to ignore all lower ballots from now on, and to tell what is accepted.

@@ -116,6 +116,11 @@ impl Leader {
         })
     }
 
+    /// The log's time by this leader's clock.
+    pub(crate) fn time(&self, now: Time) -> LogTime {
+        self.time_base.plus(now.since(self.started))
+    }
+
     pub(crate) fn enqueue(&mut self, command: Command) {
         self.queue_bytes += command.payload.len();
         self.queue.push_back(command);
@@ -247,11 +252,7 @@ impl Replica {
         let first = prefix.end;
         let proposals = self.safe_values(found, first);
         let barrier = first.plus(u64::try_from(proposals.len()).unwrap_or(u64::MAX));
-        let stamps = proposals.iter().map(|value| match value {
-            Value::Batch(batch) => batch.stamp,
-            Value::Noop | Value::Barrier(_) => LogTime::default(),
-        });
-        let time_base = stamps.fold(prefix.time, LogTime::max);
+        let time_base = self.time_to_begin_with(prefix, &proposals);
         self.proposer = Proposer::Leader(Box::new(Leader {
             ballot,
             first,
@@ -278,6 +279,23 @@ impl Replica {
             let from = self.learner.prefix.end;
             self.outputs.send(source, Message::CatchUp(CatchUp { from }));
         }
+    }
+
+    /// The log's time when this leader begins: the highest stamp that counts, or later if the last
+    /// leader told so.
+    ///
+    /// Safety: within the log, time must not run ahead of what a clock would count, or a lease
+    /// ends early. So stamps of void batches do not count: their leader's clock may be ahead of
+    /// the one that its successor began anew, and by which leases were renewed since. Nor does
+    /// what a leader told, unless its barrier is the last one: then it knew all that is below,
+    /// and what is above is its own.
+    fn time_to_begin_with(&self, prefix: Prefix, proposals: &[Value]) -> LogTime {
+        let mut known = prefix;
+        for value in proposals {
+            let void = known.voids(value);
+            known.extend(if void { &Value::Noop } else { value });
+        }
+        known.time.max(self.election.told_by(known.barrier).unwrap_or_default())
     }
 
     /// One value for each slot from the end of the furthest known prefix up to the last that may
@@ -337,7 +355,7 @@ impl Replica {
             {
                 return;
             }
-            let stamp = leader.time_base.plus(self.now.since(leader.started));
+            let stamp = leader.time(self.now);
             let commands =
                 take_batch(leader, self.options.batch_commands_max, self.options.batch_bytes_max);
             let batch = Batch { ballot: leader.ballot, stamp, commands: commands.into() };

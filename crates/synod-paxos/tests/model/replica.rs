@@ -19,8 +19,8 @@ use bytes::Bytes;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use synod_paxos::message::Heartbeat;
 use synod_paxos::{
-    Ballot, CommandId, Identity, Incarnation, Message, Options, Output, Peer, PersistId, Prefix,
-    Quorums, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value,
+    Ballot, CommandId, Identity, Incarnation, LogTime, Message, Options, Output, Peer, PersistId,
+    Prefix, Quorums, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value,
 };
 
 use crate::set::{GrowingSet, Hashed};
@@ -130,6 +130,7 @@ impl Node {
             hears: Vec::new(),
             chosen: Slot::FIRST,
             stable: Slot::FIRST,
+            time: LogTime::default(),
         };
         self.replica.handle_message(NOW, peer(from), Message::Heartbeat(heartbeat));
     }

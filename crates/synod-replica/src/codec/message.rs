@@ -52,7 +52,7 @@ message_tags! {
 }
 
 codec_of_fields! {
-    Heartbeat { promised, leader, hears, chosen, stable }
+    Heartbeat { promised, leader, hears, chosen, stable, time }
     Prepare { ballot, from, succeeds }
     Promise { ballot, from, entries, prefix, next }
     Accept { ballot, slot, value, chosen }

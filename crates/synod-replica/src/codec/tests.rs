@@ -224,6 +224,7 @@ mod samples {
                 hears,
                 chosen,
                 stable,
+                time: LogTime::from_millis(777),
             }),
             Message::Prepare(Prepare { ballot, from: slot, succeeds: None }),
             Message::Promise(Promise { ballot, from: chosen, entries, prefix, next: Some(slot) }),
@@ -316,13 +317,14 @@ mod arbitrary {
             };
             peers.into_iter().map(peer).collect()
         });
-        (ballot(), prop::option::of(ballot()), hears, slot(), slot()).prop_map(
-            |(promised, leader, hears, chosen, stable)| Heartbeat {
+        (ballot(), prop::option::of(ballot()), hears, slot(), slot(), number()).prop_map(
+            |(promised, leader, hears, chosen, stable, time)| Heartbeat {
                 promised,
                 leader,
                 hears,
                 chosen,
                 stable,
+                time: LogTime::from_millis(time),
             },
         )
     }
