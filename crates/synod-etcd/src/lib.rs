@@ -6,6 +6,7 @@
 //! 2. [`EtcdError`], [`Refusal`]: every error etcd has, with its code and exact text.
 //! 3. [`request`]: from a message to a command of the store that cannot be malformed, or a refusal.
 //! 4. [`response`]: from the store's answer to a message; this cannot fail.
+//!    [`lease`]: both ways, for leases.
 //! 5. [`json`]: the same messages as JSON, and the paths they have over HTTP.
 //! 6. [`unbuilt`]: the answer to what is not there yet.
 //!
@@ -18,6 +19,7 @@
 
 mod error;
 pub mod json;
+pub mod lease;
 mod limits;
 pub mod proto;
 mod refusal;

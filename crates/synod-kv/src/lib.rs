@@ -8,6 +8,7 @@
 //! 3. [`Reply`]: what the store answers.
 //! 4. `tree`, `versions`: the index, an ordered tree of keys with the versions of each.
 //! 5. `leases`: who is due when, and which keys go then; [`LeaseExpire`] says who decides.
+//!    [`Expirer`]: when the leader asks.
 //! 6. [`Caller`], [`Need`]: who asks, and what each operation needs. `auth`: who may do what.
 //! 7. [`Engine`]: ordered bytes on disk, which hold the values by revision.
 //! 8. `snapshot`: all rows of an engine as one stream of bytes, out and in again.
@@ -53,6 +54,7 @@ mod digest;
 mod engine;
 mod error;
 mod execute;
+mod expirer;
 mod flusher;
 mod history;
 mod key;
@@ -83,6 +85,7 @@ pub use command::{
 };
 pub use engine::{Engine, EngineView, WriteBatch};
 pub use error::{ReadError, StorageError};
+pub use expirer::{Expirer, Expiry};
 pub use flusher::{FlushLimits, Flushed, Flusher};
 pub use history::{Event, History, HistoryLimits};
 pub use key::{EmptyKey, Key, KeyRange};

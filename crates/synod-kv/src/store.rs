@@ -121,6 +121,12 @@ impl<E: Engine> Store<E> {
         self.shared.state.read().meta.time_ms
     }
 
+    /// The log time at which the first lease is due.
+    #[must_use]
+    pub fn next_lease_due(&self) -> Option<u64> {
+        self.shared.state.read().leases.next_due()
+    }
+
     /// The current revision.
     #[must_use]
     pub fn revision(&self) -> Revision {

@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::ServerConfig;
 use crate::leadership::Leadership;
+use crate::log_clock::LogClock;
 use crate::metrics::Metrics;
 
 /// Listens to the protocol.
@@ -16,6 +17,7 @@ use crate::metrics::Metrics;
 pub(crate) struct EventLog {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) leadership: Arc<Leadership>,
+    pub(crate) clock: Arc<LogClock>,
     pub(crate) metrics: Arc<Metrics>,
     /// When a line about ignored messages was written last.
     pub(crate) ignored_told: Option<Instant>,
@@ -41,6 +43,7 @@ impl EventLog {
                 info!(%ballot, %barrier, "this member leads");
             }
             Event::LeaderChanged { leader } => {
+                self.clock.restart();
                 self.leadership.follows(*leader);
                 match leader {
                     Some(ballot) => info!(

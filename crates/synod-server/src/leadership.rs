@@ -15,6 +15,8 @@ pub(crate) struct Leadership {
     round: AtomicU64,
     changes: AtomicU64,
     known: watch::Sender<bool>,
+    /// The ballot this member leads in, if it leads.
+    leads: watch::Sender<Option<Ballot>>,
 }
 
 impl Leadership {
@@ -26,6 +28,7 @@ impl Leadership {
             round: AtomicU64::new(round),
             changes: AtomicU64::new(0),
             known: watch::Sender::new(false),
+            leads: watch::Sender::new(None),
         }
     }
 
@@ -44,6 +47,12 @@ impl Leadership {
         self.is_leader.store(id == self.me, Ordering::Relaxed);
         self.leader.store(id, Ordering::Relaxed);
         self.known.send_replace(id != 0);
+        self.leads.send_replace(leader.filter(|ballot| ballot.replica.as_u64() == self.me));
+    }
+
+    /// The ballot that this member leads in, or none, at each change.
+    pub(crate) fn leads(&self) -> watch::Receiver<Option<Ballot>> {
+        self.leads.subscribe()
     }
 
     /// The leader's id, 0 if none is known.

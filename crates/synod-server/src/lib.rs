@@ -14,6 +14,7 @@
 //! 2. [`DataFolder`]: whose folder it is, and what may be done with it.
 //! 3. `engine`, `machine`, `flush`: the store on disk, behind the replicated log.
 //! 4. `member`: the parts put together; `events`: what the protocol tells.
+//!    `log_clock`, `expiry`, `renewals`: leases, as far as they need a clock.
 //! 5. `service`: gRPC; `http`: health, version, metrics; `listener`: the port they share.
 //! 6. [`Server`] and [`run`]: from start to end.
 #![deny(missing_docs)]
@@ -23,17 +24,21 @@ mod credentials;
 mod data_folder;
 mod engine;
 mod events;
+mod expiry;
 mod flags;
 mod flush;
 mod http;
 mod leadership;
+mod lease_figures;
 mod listener;
+mod log_clock;
 mod machine;
 mod measured;
 mod member;
 mod metrics;
 mod random;
 mod render;
+mod renewals;
 mod run;
 mod server;
 mod service;

@@ -1,11 +1,17 @@
 //! The store as the replica's state machine.
 
+use std::sync::Arc;
+
 use synod_kv::{Reply, Store};
 use synod_paxos::{Ballot, LogTime, Prefix, ReplicaId, Slot};
 use synod_replica::{Entry, StateMachine};
 
 use crate::engine::RedbEngine;
+use crate::expiry::Alarm;
 use crate::flush::FlushHandle;
+use crate::leadership::Leadership;
+use crate::lease_figures::LeaseFigures;
+use crate::log_clock::LogClock;
 use crate::server::{FatalReason, FatalSink};
 
 /// Applies what the log has chosen to the store.
@@ -14,6 +20,7 @@ pub(crate) struct KvMachine {
     store: Store<RedbEngine>,
     flush: FlushHandle,
     fatal: FatalSink,
+    leases: LeaseWatch,
     /// The store has failed: nothing is applied any more, and the process is about to end.
     failed: bool,
 }
@@ -31,9 +38,19 @@ impl KvMachine {
         store: Store<RedbEngine>,
         flush: FlushHandle,
         fatal: FatalSink,
+        leases: LeaseWatch,
     ) -> Self {
-        Self { store, flush, fatal, failed: false }
+        Self { store, flush, fatal, leases, failed: false }
     }
+}
+
+/// Who wants to know what becomes of leases and of the log's time.
+#[derive(Clone, Debug)]
+pub(crate) struct LeaseWatch {
+    pub(crate) clock: Arc<LogClock>,
+    pub(crate) alarm: Arc<Alarm>,
+    pub(crate) leadership: Arc<Leadership>,
+    pub(crate) figures: Arc<LeaseFigures>,
 }
 
 impl StateMachine for KvMachine {
@@ -44,11 +61,15 @@ impl StateMachine for KvMachine {
             return Err(StoreFailed);
         }
         let (slot, time) = (entry.slot.as_u64(), entry.time.as_millis());
-        self.store.apply(slot, time, entry.payload).map_err(|error| {
+        let reply = self.store.apply(slot, time, entry.payload).map_err(|error| {
             self.failed = true;
             self.fatal.tell(FatalReason::Store(error.to_string()));
             StoreFailed
-        })
+        })?;
+        if let Ok(response) = &reply.result {
+            self.leases.figures.count(response, self.leases.leadership.is_leader());
+        }
+        Ok(reply)
     }
 
     fn slot_applied(&mut self, applied: Prefix) {
@@ -58,6 +79,10 @@ impl StateMachine for KvMachine {
         let Ballot { round, replica } = applied.barrier;
         let (slot, barrier) = (applied.end.as_u64() - 1, [round, replica.as_u64()]);
         self.store.slot_applied(slot, applied.time.as_millis(), barrier);
+        self.leases.clock.stamped(applied.time.as_millis());
+        if self.leases.alarm.is_set() {
+            self.leases.alarm.due(self.store.next_lease_due());
+        }
         if self.store.overlay_bytes() >= HURRY_BYTES {
             self.flush.ask();
         }

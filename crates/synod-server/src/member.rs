@@ -15,6 +15,7 @@ use synod_transport::{
 };
 use synod_wal::{FolderError, FsDisk};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{ClusterState, ServerConfig};
@@ -25,10 +26,12 @@ use crate::flush::{self, FlushHandle};
 use crate::http::Access;
 use crate::leadership::Leadership;
 use crate::listener::ListenError;
-use crate::machine::KvMachine;
+use crate::log_clock::LogClock;
+use crate::machine::{KvMachine, LeaseWatch};
 use crate::measured::MeasuredDisk;
 use crate::metrics::Metrics;
 use crate::random::random;
+use crate::renewals::Renewals;
 use crate::server::FatalSink;
 use crate::service::{self, Context};
 
@@ -90,10 +93,17 @@ impl Member {
         let leadership = Arc::new(Leadership::new(config.member_id, round));
         let (flush, flusher) = flush::start(flusher, store.applied_slot(), fatal.clone())?;
         let reader = store.reader();
+        let leases = LeaseWatch {
+            clock: Arc::new(LogClock::new(store.time_ms())),
+            alarm: Arc::default(),
+            leadership: Arc::clone(&leadership),
+            figures: Arc::default(),
+        };
         let transport = Arc::new(OnceLock::new());
         let mut events = EventLog {
             config: Arc::clone(config),
             leadership: Arc::clone(&leadership),
+            clock: Arc::clone(&leases.clock),
             metrics: Arc::clone(&metrics),
             ignored_told: None,
         };
@@ -101,11 +111,11 @@ impl Member {
             identity(config, incarnation)?,
             runtime_options(config),
             (log, recovered),
-            KvMachine::new(store, flush.clone(), fatal.clone()),
+            KvMachine::new(store, flush.clone(), fatal.clone(), leases.clone()),
             PeerOutbox(Arc::clone(&transport)),
             move |event| events.take(event),
         )?;
-        let parts = Parts { reader, flush, leadership, metrics, transport };
+        let parts = Parts { reader, flush, leases, metrics, transport };
         let context = Arc::new(parts.context(config, running.handle().clone(), fatal.clone()));
         Ok(Self { context, running, flusher, folder })
     }
@@ -205,7 +215,7 @@ fn runtime_options(config: &ServerConfig) -> RuntimeOptions {
 struct Parts {
     reader: Reader<RedbEngine>,
     flush: FlushHandle,
-    leadership: Arc<Leadership>,
+    leases: LeaseWatch,
     metrics: Arc<Metrics>,
     transport: Arc<OnceLock<TransportHandle>>,
 }
@@ -217,16 +227,22 @@ impl Parts {
         handle: Handle<KvMachine>,
         fatal: FatalSink,
     ) -> Context {
-        let Self { reader, flush, leadership, metrics, transport } = self;
+        let Self { reader, flush, leases, metrics, transport } = self;
+        let LeaseWatch { clock, alarm, leadership, figures } = leases;
         Context {
             config: Arc::clone(config),
+            renewals: Renewals::start(handle.clone(), Arc::clone(&metrics)),
             handle,
             reader,
             flush,
             leadership,
+            clock,
+            alarm,
+            lease_figures: figures,
             metrics,
             transport,
             fatal,
+            stopping: CancellationToken::new(),
             limits: config.limits.request,
             access: Access::new(&config.http),
             long_reads: Semaphore::new(LONG_READS_MAX),

@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 
 pub(crate) use calls::{CODES, Calls, Row};
-pub(crate) use histogram::{Buckets, Histogram};
+pub(crate) use histogram::{Buckets, Histogram, Ttl};
 
 use crate::events::REASONS;
 

@@ -4,6 +4,7 @@
 
 mod calls;
 mod consensus;
+mod leases;
 mod page;
 mod peers;
 mod probes;
@@ -15,9 +16,10 @@ pub(crate) use page::Page;
 use crate::service::Context;
 
 /// The parts of the page, in their order.
-const SECTIONS: [fn(&mut Page, &Context); 6] = [
+const SECTIONS: [fn(&mut Page, &Context); 7] = [
     consensus::render,
     storage::render,
+    leases::render,
     calls::render,
     peers::render,
     probes::render,

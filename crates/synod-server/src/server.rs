@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::config::{ServerConfig, Url};
 use crate::data_folder::{self, DataFolder};
+use crate::expiry;
 use crate::listener::{ListenError, Listener};
 use crate::member::{Member, StartError};
 use crate::service::{Context, Services};
@@ -29,6 +30,7 @@ pub struct Server {
     stop: CancellationToken,
     listeners: JoinHandle<()>,
     announcer: JoinHandle<()>,
+    expiry: JoinHandle<()>,
     flusher: std::thread::JoinHandle<()>,
     ended: oneshot::Receiver<Exit>,
     fatal: mpsc::Receiver<FatalReason>,
@@ -115,7 +117,7 @@ impl Server {
             // Nobody may be waiting.
             let _ = exit.send(running.join());
         })?;
-        let stop = CancellationToken::new();
+        let stop = context.stopping.clone();
         let services = Services::new(Arc::clone(&context));
         let watchers = metrics_listener.serve(services.metrics_only(), stop.clone());
         let clients = listener.serve(services, stop.clone());
@@ -123,6 +125,7 @@ impl Server {
             tokio::join!(clients, watchers);
         });
         let announcer = tokio::spawn(announce(Arc::clone(&context)));
+        let expiry = tokio::spawn(expiry::run(Arc::clone(&context)));
         Ok(Self {
             context,
             addresses,
@@ -130,6 +133,7 @@ impl Server {
             stop,
             listeners,
             announcer,
+            expiry,
             flusher,
             ended,
             fatal,
@@ -171,8 +175,11 @@ impl Server {
     /// Stops in order: hands leadership over, answers what was asked, lets clients go elsewhere,
     /// and leaves a folder that starts quickly.
     pub async fn shutdown(self) {
-        let Self { context, stop, listeners, announcer, flusher, mut ended, folder, .. } = self;
+        let Self {
+            context, stop, listeners, announcer, expiry, flusher, mut ended, folder, ..
+        } = self;
         announcer.abort();
+        expiry.abort();
         hand_over(&context).await;
         stop.cancel();
         // A listener that panicked has said so.

@@ -1,11 +1,12 @@
 //! The gRPC services: etcd's, as far as they are built.
 //!
-//! Paths are matched here and not by a router: there are three services, and each request pays for
+//! Paths are matched here and not by a router: there are few services, and each request pays for
 //! the way to them.
 
 mod access;
 mod cluster;
 mod kv;
+mod lease;
 mod maintenance;
 mod refusal;
 mod snapshot;
@@ -17,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 use hyper::body::Incoming;
 use synod_etcd::proto::etcdserverpb::cluster_server::ClusterServer;
 use synod_etcd::proto::etcdserverpb::kv_server::KvServer;
+use synod_etcd::proto::etcdserverpb::lease_server::LeaseServer;
 use synod_etcd::proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use synod_etcd::response::Stamp;
 use synod_etcd::{Limits, unbuilt};
@@ -24,18 +26,24 @@ use synod_kv::Reader;
 use synod_replica::Handle;
 use synod_transport::TransportHandle;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
 use crate::config::ServerConfig;
 use crate::engine::RedbEngine;
+use crate::expiry::Alarm;
 use crate::flush::FlushHandle;
 use crate::http::{self, Access};
 use crate::leadership::Leadership;
+use crate::lease_figures::LeaseFigures;
+use crate::log_clock::LogClock;
 use crate::machine::KvMachine;
 use crate::metrics::Metrics;
+use crate::renewals::Renewals;
 use crate::server::FatalSink;
+pub(crate) use access::{mismatch, propose};
 pub(crate) use cluster::about;
 pub(crate) use snapshot::SNAPSHOTS_MAX;
 
@@ -47,9 +55,15 @@ pub(crate) struct Context {
     pub(crate) reader: Reader<RedbEngine>,
     pub(crate) flush: FlushHandle,
     pub(crate) leadership: Arc<Leadership>,
+    pub(crate) clock: Arc<LogClock>,
+    pub(crate) alarm: Arc<Alarm>,
+    pub(crate) lease_figures: Arc<LeaseFigures>,
+    pub(crate) renewals: Renewals,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) transport: Arc<OnceLock<TransportHandle>>,
     pub(crate) fatal: FatalSink,
+    /// Cancelled when the member stops: streams end then.
+    pub(crate) stopping: CancellationToken,
     pub(crate) limits: Limits,
     /// Which web pages may speak to this member.
     pub(crate) access: Access,
@@ -99,6 +113,7 @@ pub(crate) struct Services {
     context: Arc<Context>,
     scope: Scope,
     kv: KvServer<kv::KvService>,
+    lease: LeaseServer<lease::LeaseService>,
     maintenance: MaintenanceServer<maintenance::MaintenanceService>,
     cluster: ClusterServer<cluster::ClusterService>,
 }
@@ -107,12 +122,14 @@ impl Services {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         let bytes_max = context.limits.request_bytes_max + Limits::MESSAGE_OVERHEAD_BYTES;
         let kv = kv::KvService(Arc::clone(&context));
+        let lease = lease::LeaseService(Arc::clone(&context));
         let maintenance = maintenance::MaintenanceService(Arc::clone(&context));
         let cluster = cluster::ClusterService(Arc::clone(&context));
         Self {
             context,
             scope: Scope::Everything,
             kv: KvServer::new(kv).max_decoding_message_size(bytes_max),
+            lease: LeaseServer::new(lease).max_decoding_message_size(bytes_max),
             maintenance: MaintenanceServer::new(maintenance).max_decoding_message_size(bytes_max),
             cluster: ClusterServer::new(cluster).max_decoding_message_size(bytes_max),
         }
@@ -163,6 +180,8 @@ impl Services {
         let path = request.uri().path();
         if path.starts_with("/etcdserverpb.KV/") {
             self.kv.call(request).await
+        } else if path.starts_with("/etcdserverpb.Lease/") {
+            self.lease.call(request).await
         } else if path.starts_with("/etcdserverpb.Maintenance/") {
             self.maintenance.call(request).await
         } else if path.starts_with("/etcdserverpb.Cluster/") {

@@ -237,10 +237,10 @@ async fn members_and_status_are_told() {
     let (code, text) = refused(maintenance.defragment(pb::DefragmentRequest {}).await);
     assert_eq!(code, Code::Unimplemented);
     assert!(text.contains("Maintenance/Defragment is not implemented"), "{text}");
-    let mut lease = pb::lease_client::LeaseClient::new(channel);
-    let (code, text) = refused(lease.lease_grant(pb::LeaseGrantRequest::default()).await);
+    let mut auth = pb::auth_client::AuthClient::new(channel);
+    let (code, text) = refused(auth.auth_enable(pb::AuthEnableRequest {}).await);
     assert_eq!(code, Code::Unimplemented);
-    assert!(text.contains("Lease/LeaseGrant is not implemented"), "{text}");
+    assert!(text.contains("Auth/AuthEnable is not implemented"), "{text}");
     shutdown(servers).await;
 }
 

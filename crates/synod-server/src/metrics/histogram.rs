@@ -18,6 +18,14 @@ pub(crate) struct Disk;
 #[derive(Debug)]
 pub(crate) struct Call;
 
+/// Of TTLs of leases, as etcd's: 1 s, doubling.
+#[derive(Debug)]
+pub(crate) struct Ttl;
+
+impl Buckets for Ttl {
+    const MICROS: &'static [u64] = &doubling::<24>(1_000_000);
+}
+
 impl Buckets for Disk {
     const MICROS: &'static [u64] = &doubling::<14>(1000);
 }

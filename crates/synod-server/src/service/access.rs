@@ -19,13 +19,17 @@ use std::sync::atomic::Ordering;
 
 use synod_etcd::{EtcdError, Refusal};
 use synod_kv::{
-    ApplyError, AuthError, Caller as StoreCaller, Command, Identity, KeyRange, Need, Range,
-    Response as StoreResponse,
+    ApplyError, AuthError, Caller as StoreCaller, Command, Identity, KeyRange, LeaseIds, Need,
+    Range, Response as StoreResponse,
 };
+use synod_replica::Handle;
+use tokio::time::timeout;
 use tonic::{Request, Status};
 
 use super::{Context, refusal};
 use crate::credentials::Credentials;
+use crate::machine::KvMachine;
+use crate::metrics::Metrics;
 use crate::server::FatalReason;
 
 /// Who asks. Made from a request, by [`Context::caller`] alone. It is never a member: what members
@@ -37,11 +41,32 @@ impl Context {
     /// Who asks, unless it is to be refused at the door: who asks for a leader, with the metadata
     /// `hasleader`, is while none is known.
     pub(super) fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Refusal> {
-        let asks = request.metadata().get("hasleader").is_some_and(|value| value == "true");
-        if asks && self.leadership.leader() == 0 {
+        if asks_for_leader(request) && self.leadership.leader() == 0 {
             return Err(EtcdError::NoLeader.into());
         }
         Ok(Caller(Credentials::of(request)))
+    }
+
+    /// Waits until a stream must end whatever its client does, and tells why: the member stops;
+    /// or there was no leader for long, and the client asked for one.
+    pub(super) async fn stream_ends(&self, asks_for_leader: bool) -> Refusal {
+        tokio::select! {
+            () = self.stopping.cancelled() => EtcdError::Stopped.into(),
+            () = self.leader_is_lost(), if asks_for_leader => EtcdError::NoLeader.into(),
+        }
+    }
+
+    /// Waits until no leader was known for three election timeouts, as etcd counts it.
+    async fn leader_is_lost(&self) {
+        let mut known = self.leadership.watch();
+        loop {
+            // The sender is in the context, which is here.
+            let _ = known.wait_for(|known| !known).await;
+            let patience = 3 * self.config.election_timeout;
+            if timeout(patience, known.wait_for(|known| *known)).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Sends a command through the log. When its turn comes the caller must have what
@@ -68,14 +93,38 @@ impl Context {
         who: &StoreCaller,
         command: &Command,
     ) -> Result<Result<StoreResponse, ApplyError>, Refusal> {
-        match self.handle.propose(command.encode_for(who)).await {
-            Ok(Ok(reply)) => Ok(reply.result),
-            Ok(Err(failed)) => Err(refusal::failed(&failed)),
-            Err(error) => {
-                self.metrics.proposals_failed.fetch_add(1, Ordering::Relaxed);
-                Err(refusal::of_proposal(error))
+        propose(&self.handle, &self.metrics, who, command).await
+    }
+
+    /// Sends a command of this member's own through the log: nobody asked for it.
+    pub(crate) async fn propose_own(&self, command: &Command) -> Result<StoreResponse, Refusal> {
+        Ok(self.propose_as(&StoreCaller::Internal, command).await??)
+    }
+
+    /// Renews leases, together with those that others ask for at the same time. For each of them,
+    /// the TTL that begins anew, or 0 if it is over or unknown.
+    pub(super) async fn renew(&self, caller: &Caller, ids: &LeaseIds) -> Result<Vec<i64>, Refusal> {
+        let user_empty = Some(EtcdError::UserEmpty);
+        match self.renew_as(&self.who(caller)?, ids).await {
+            // As for any command: this member has learned now that auth is enabled.
+            Err(refusal) if refusal.etcd() == user_empty && caller.0 != Credentials::None => {
+                self.renew_as(&self.who(caller)?, ids).await
             }
+            answer => answer,
         }
+    }
+
+    /// Callers share a command, so what they may is checked before, in the state this member has.
+    async fn renew_as(&self, who: &StoreCaller, ids: &LeaseIds) -> Result<Vec<i64>, Refusal> {
+        let by = match who {
+            StoreCaller::Anonymous => StoreCaller::Anonymous,
+            known => {
+                let command = Command::LeaseKeepAlive { ids: ids.clone() };
+                self.reader.permit(known, &command.needs())?;
+                StoreCaller::Internal
+            }
+        };
+        self.renewals.renew(by, ids.as_slice().to_vec()).await
     }
 
     /// Checks, in the state this member has now, that the caller has what is needed: for answers
@@ -149,7 +198,29 @@ impl Context {
     }
 }
 
+/// Whether a client wants to be refused, rather than served late, while no leader is known.
+pub(super) fn asks_for_leader<T>(request: &Request<T>) -> bool {
+    request.metadata().get("hasleader").is_some_and(|value| value == "true")
+}
+
+/// Sends a command through the log.
+pub(crate) async fn propose(
+    handle: &Handle<KvMachine>,
+    metrics: &Metrics,
+    who: &StoreCaller,
+    command: &Command,
+) -> Result<Result<StoreResponse, ApplyError>, Refusal> {
+    match handle.propose(command.encode_for(who)).await {
+        Ok(Ok(reply)) => Ok(reply.result),
+        Ok(Err(failed)) => Err(refusal::failed(&failed)),
+        Err(error) => {
+            metrics.proposals_failed.fetch_add(1, Ordering::Relaxed);
+            Err(refusal::of_proposal(error))
+        }
+    }
+}
+
 /// The store answers each command in kind; if not, that is a fault in this program.
-pub(super) fn mismatch(response: &StoreResponse) -> Status {
+pub(crate) fn mismatch(response: &StoreResponse) -> Status {
     Status::internal(format!("synod: the store gave the answer to another command: {response:?}"))
 }
