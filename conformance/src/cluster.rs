@@ -29,7 +29,7 @@ pub struct Program {
     /// What comes before the flags.
     pub before: &'static [&'static str],
     /// Flags of this program alone.
-    pub extra: &'static [&'static str],
+    pub extra: Vec<String>,
     /// What it is called in reports and folder names.
     pub name: &'static str,
 }
@@ -38,14 +38,21 @@ impl Program {
     /// The command `synod`.
     #[must_use]
     pub fn synod(path: &Path) -> Self {
-        Self { path: path.to_owned(), before: &["server"], extra: &[], name: "synod" }
+        Self { path: path.to_owned(), before: &["server"], extra: Vec::new(), name: "synod" }
     }
 
     /// A real etcd.
     #[must_use]
     pub fn etcd(path: &Path) -> Self {
-        const QUIET: &[&str] = &["--logger=zap", "--log-level=error"];
-        Self { path: path.to_owned(), before: &[], extra: QUIET, name: "etcd" }
+        let quiet = ["--logger=zap", "--log-level=error"].map(str::to_owned).to_vec();
+        Self { path: path.to_owned(), before: &[], extra: quiet, name: "etcd" }
+    }
+
+    /// The program with more flags.
+    #[must_use]
+    pub fn with(mut self, flags: &[&str]) -> Self {
+        self.extra.extend(flags.iter().map(|&flag| flag.to_owned()));
+        self
     }
 
     /// The program that a file's name says it is.
@@ -80,9 +87,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// What members are called, before their number.
+    pub const NAME: &str = "m";
+
     /// Starts three fresh members in a new folder below `parent`, and waits until each serves.
     pub async fn start(program: &Program, parent: &Path) -> anyhow::Result<Self> {
-        let mut cluster = Self::prepare(program, parent)?;
+        Self::start_named(program, parent, Self::NAME).await
+    }
+
+    /// The same, with members called `name` and a number.
+    pub async fn start_named(program: &Program, parent: &Path, name: &str) -> anyhow::Result<Self> {
+        let mut cluster = Self::prepare_named(program, parent, name)?;
         for at in 0..MEMBERS {
             cluster.start_member(at)?;
         }
@@ -94,16 +109,20 @@ impl Cluster {
 
     /// Chooses ports and folders, and starts nothing.
     pub fn prepare(program: &Program, parent: &Path) -> anyhow::Result<Self> {
+        Self::prepare_named(program, parent, Self::NAME)
+    }
+
+    fn prepare_named(program: &Program, parent: &Path, name: &str) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix(&format!("{}-", program.name))
             .tempdir_in(parent)
             .with_context(|| format!("making a folder in {}", parent.display()))?;
         let ports = ports::free(2 * MEMBERS)?;
         let members = (0..MEMBERS).map(|at| Member {
-            name: format!("m{}", at + 1),
+            name: format!("{name}{}", at + 1),
             client_port: ports[2 * at],
             peer_port: ports[2 * at + 1],
-            folder: folder.path().join(format!("m{}", at + 1)),
+            folder: folder.path().join(format!("{name}{}", at + 1)),
             process: None,
         });
         let token = format!("conformance-{}", ports[0]);
@@ -134,6 +153,12 @@ impl Cluster {
         format!("http://127.0.0.1:{}", self.members[at].client_port)
     }
 
+    /// The URLs of all members, in a list with commas.
+    #[must_use]
+    pub fn urls(&self) -> String {
+        (0..MEMBERS).map(|at| self.url(at)).collect::<Vec<_>>().join(",")
+    }
+
     /// The process ids of the members that run.
     #[must_use]
     pub fn process_ids(&self) -> Vec<u32> {
@@ -161,7 +186,8 @@ impl Cluster {
             "--initial-cluster-state=new".to_owned(),
             format!("--initial-cluster-token={}", self.token),
         ];
-        let words = self.program.before.iter().chain(self.program.extra).map(OsString::from);
+        let before = self.program.before.iter().map(OsString::from);
+        let words = before.chain(self.program.extra.iter().map(OsString::from));
         words.chain(flags.into_iter().map(OsString::from)).collect()
     }
 

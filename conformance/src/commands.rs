@@ -104,7 +104,8 @@ fn input(rest: &str) -> anyhow::Result<String> {
     }
 }
 
-fn words(line: &str) -> anyhow::Result<Vec<String>> {
+/// Splits a line into words, as a list of commands does.
+pub fn words(line: &str) -> anyhow::Result<Vec<String>> {
     let mut words = Vec::new();
     let mut chars = line.trim().chars().peekable();
     while chars.peek().is_some() {
@@ -139,7 +140,8 @@ fn escaped(chars: &mut impl Iterator<Item = char>) -> anyhow::Result<char> {
     }
 }
 
-fn substitute(text: &str, revision: i64) -> anyhow::Result<String> {
+/// Puts the store's revision where `{rev}` stands.
+pub fn substitute(text: &str, revision: i64) -> anyhow::Result<String> {
     let mut pieces = text.split("{rev");
     let mut result = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {

@@ -74,6 +74,18 @@ impl Side {
         &self.cluster
     }
 
+    /// The names of the cluster's own numbers.
+    #[must_use]
+    pub const fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The command-line client.
+    #[must_use]
+    pub fn etcdctl(&self) -> &Path {
+        &self.etcdctl
+    }
+
     /// A client of a member.
     #[must_use]
     pub fn client(&self, member: usize) -> KvClient<Channel> {

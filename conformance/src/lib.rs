@@ -1,11 +1,12 @@
 //! Synod seen from outside: real processes, real sockets, real disks, clients that others wrote.
 //!
-//! Three commands use it:
+//! Four commands use it:
 //!
 //! * `compare` runs one list of `etcdctl` commands against a real etcd and against Synod, and
 //!   reports every difference ([`commands`], [`requests`], [`normal`]);
 //! * `chaos` kills members under load and checks the recorded history ([`load`], [`history`],
 //!   [`check`]), measures failover, and sends bad input;
+//! * `clients` runs real clients and their own tests against both ([`clients`]);
 //! * `bench` measures both side by side ([`measure`]).
 //!
 //! All of them start clusters through [`cluster`], whose processes end with the command, whatever
@@ -14,6 +15,7 @@
 
 pub mod bad_input;
 pub mod check;
+pub mod clients;
 pub mod cluster;
 pub mod commands;
 pub mod compare;

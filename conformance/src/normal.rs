@@ -31,6 +31,7 @@ pub const OPAQUE: &[(&str, &str)] = &[
     ("\"Took\" : ", "a time"),
     (" took = ", "a time"),
     ("\"ts\":\"", "a time"),
+    ("\"ts\":", "the same as a number"),
     ("endpoint://client-", "a random name that the client gives itself"),
     ("\"attempt\":", "how often the client tried again is timing"),
 ];
@@ -82,7 +83,9 @@ impl Names {
         Answer { stdout: normal(&answer.stdout), stderr: normal(&answer.stderr), code: answer.code }
     }
 
-    fn replace(&self, text: &str) -> String {
+    /// The text with this cluster's own numbers named.
+    #[must_use]
+    pub fn replace(&self, text: &str) -> String {
         self.texts.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 }

@@ -81,7 +81,8 @@ impl Drop for Process {
     }
 }
 
-fn bound_to_us(program: &Path) -> Command {
+/// A command for `program` that ends with this process, where that can be had.
+pub fn bound_to_us(program: &Path) -> Command {
     const SETPRIV: &str = "/usr/bin/setpriv";
     if !Path::new(SETPRIV).exists() {
         return Command::new(program);
