@@ -16,9 +16,9 @@
 //! ```
 //!
 //! `{rev}`, `{rev-N}` stand for the store's revision, `{id1}` for the first long number that was
-//! printed (a lease), `{FOLDER}` for a folder of the scenario, `{ALL}` for all endpoints, `{MEMBER}`
-//! for the asked one, `{LEADER}` for the one that leads and `{FOLLOWER}` for the id of one that does
-//! not.
+//! printed (a lease), `{FOLDER}` for a folder of the scenario, `{ALL}` for all endpoints,
+//! `{MEMBER}` for the asked one, `{LEADER}` for the one that leads and `{FOLLOWER}` for the id of
+//! one that does not.
 
 use anyhow::{Context, bail, ensure};
 
