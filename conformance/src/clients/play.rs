@@ -243,6 +243,8 @@ impl Job {
             // It may have ended by itself between the two lines.
             let _ = rustix::process::kill_process(id, Signal::INT);
         }
+        // Waiting would close its input, and a closed input can end it before the signal does.
+        let _held = self.child.stdin.take();
         let Ok(status) = tokio::time::timeout(at_most, self.child.wait()).await else {
             self.child.kill().await?;
             bail!("{} still runs after {at_most:?}", self.words.join(" "));
