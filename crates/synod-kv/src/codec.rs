@@ -15,6 +15,8 @@
 //! revoke   := id:i64
 //! alive    := ids
 //! expire   := round:u64 replica:u64 ids
+//! alarm    := action:u8 kind:u8 member:u64
+//! space    := member:u64 quota:u64 wanted:u64 disk_low:u8
 //! ids      := count:u32 i64*
 //! keys     := kind:u8 start:bytes [end:bytes]
 //! bytes    := length:u32 byte*
@@ -23,6 +25,7 @@
 //! Numbers are little-endian. Decoding gives slices of the input, never copies, checks what the
 //! constructors check, and bounds depth and counts before it allocates.
 
+mod alarm;
 mod auth;
 mod lease;
 
@@ -54,6 +57,8 @@ const TAG_LEASE_GRANT: u8 = 6;
 const TAG_LEASE_REVOKE: u8 = 7;
 const TAG_LEASE_KEEP_ALIVE: u8 = 8;
 const TAG_LEASE_EXPIRE: u8 = 9;
+const TAG_ALARM: u8 = 0x40;
+const TAG_SPACE_REPORT: u8 = 0x41;
 
 const FLAG_PREV_KV: u8 = 1;
 const FLAG_KEEP_VALUE: u8 = 2;
@@ -133,6 +138,8 @@ impl Command {
             Self::LeaseKeepAlive { ids } => lease::encode_keep_alive(&mut out, ids),
             Self::LeaseExpire(expire) => lease::encode_expire(&mut out, expire),
             Self::Auth(command) => auth::encode(&mut out, command),
+            Self::Alarm(change) => alarm::encode_change(&mut out, *change),
+            Self::SpaceReport(report) => alarm::encode_report(&mut out, *report),
         }
         out.freeze()
     }
@@ -160,6 +167,8 @@ impl Command {
             TAG_LEASE_REVOKE => Self::LeaseRevoke { id: input.i64()? },
             TAG_LEASE_KEEP_ALIVE => Self::LeaseKeepAlive { ids: input.lease_ids()? },
             TAG_LEASE_EXPIRE => Self::LeaseExpire(input.lease_expire()?),
+            TAG_ALARM => Self::Alarm(input.alarm_change()?),
+            TAG_SPACE_REPORT => Self::SpaceReport(input.space_report()?),
             tag => Self::Auth(input.auth(tag)?),
         };
         match input.rest() {

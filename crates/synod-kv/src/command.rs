@@ -7,6 +7,7 @@ use std::num::NonZeroU64;
 
 use bytes::Bytes;
 
+use crate::alarm::{AlarmChange, SpaceReport};
 use crate::auth::AuthCommand;
 use crate::key::{Key, KeyRange};
 use crate::lease::{LeaseExpire, LeaseGrant, LeaseIds};
@@ -40,6 +41,11 @@ pub enum Command {
     LeaseExpire(LeaseExpire),
     /// Changes users, roles or permissions.
     Auth(AuthCommand),
+    /// Raises or clears an alarm by hand.
+    Alarm(AlarmChange),
+    /// Raises or clears a member's alarm about space, as it finds it. Proposed by members, never by
+    /// a client.
+    SpaceReport(SpaceReport),
 }
 
 /// Stores a value under a key.

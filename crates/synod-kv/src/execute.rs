@@ -3,6 +3,7 @@
 //! Everything that can refuse a command is looked at first; from the first change on, only a
 //! failure of the engine can end it, and that ends the member.
 
+mod alarm;
 mod lease;
 
 use crate::caller::Caller;
@@ -33,6 +34,7 @@ impl<E: Engine> Execution<'_, E> {
         if self.state.auth.is_enabled() {
             self.state.permit(caller, &command.needs()).map_err(ApplyError::Auth)?;
         }
+        self.check_alarms(command)?;
         match command {
             Command::Put(put) => {
                 self.check_lease(put)?;
@@ -49,6 +51,8 @@ impl<E: Engine> Execution<'_, E> {
                 self.state.change_auth(command).map_err(ApplyError::Auth)?;
                 Ok(Response::Auth)
             }
+            Command::Alarm(change) => Ok(Response::Alarm(self.change_alarm(*change)?)),
+            Command::SpaceReport(report) => Ok(Response::Alarm(self.report_space(*report)?)),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::engine::{Engine, WriteBatch};
 use crate::error::StorageError;
 use crate::overlay::Plan;
+use crate::revision::Revision;
 use crate::row::{self, META_KEY, row_key};
 use crate::store::Shared;
 
@@ -40,6 +41,8 @@ pub struct Flushed {
     pub rows: usize,
     /// Dead rows removed.
     pub reclaimed: usize,
+    /// Nothing below this compact revision is left in the engine; none while rows are reclaimed.
+    pub reclaimed_below: Option<Revision>,
     /// Whether there is more to do.
     pub more: bool,
 }
@@ -84,6 +87,7 @@ impl<E: Engine> Flusher<E> {
             applied_slot: state.durable_slot(),
             rows: plan.map_or(0, |plan| plan.rows),
             reclaimed,
+            reclaimed_below: state.reclaimed_below(),
             more: !state.overlay.is_flushed() || state.has_garbage(),
         })
     }

@@ -10,9 +10,10 @@
 //! 5. `leases`: who is due when, and which keys go then; [`LeaseExpire`] says who decides.
 //!    [`Expirer`]: when the leader asks.
 //! 6. [`Caller`], [`Need`]: who asks, and what each operation needs. `auth`: who may do what.
-//! 7. [`Engine`]: ordered bytes on disk, which hold the values by revision.
-//! 8. `snapshot`: all rows of an engine as one stream of bytes, out and in again.
-//! 9. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`Flusher`] writes
+//! 7. `space`, [`Alarm`]: what counts against a quota, and what is refused when it is used up.
+//! 8. [`Engine`]: ordered bytes on disk, which hold the values by revision.
+//! 9. `snapshot`: all rows of an engine as one stream of bytes, out and in again.
+//! 10. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`Flusher`] writes
 //!    behind.
 //!
 //! ```text
@@ -45,6 +46,8 @@
 
 #![deny(missing_docs)]
 
+mod alarm;
+mod alarms;
 mod auth;
 mod caller;
 mod codec;
@@ -56,6 +59,7 @@ mod error;
 mod execute;
 mod expirer;
 mod flusher;
+mod garbage;
 mod history;
 mod key;
 mod lease;
@@ -69,12 +73,17 @@ mod response;
 mod revision;
 mod row;
 mod snapshot;
+mod space;
 mod state;
 mod store;
 mod tree;
 mod txn;
 mod versions;
 
+pub use alarm::{
+    ALARMS_MAX, Alarm, AlarmAction, AlarmChange, AlarmKind, AlarmReasons, AlarmResponse,
+    SpaceReport,
+};
 pub use auth::{
     Access, AuthCommand, AuthError, AuthStatus, Login, PasswordHash, Permission, TokenSecret,
 };
@@ -105,5 +114,6 @@ pub use snapshot::{
     Restore, RestoreError, SnapshotError, SnapshotFacts, SnapshotOrigin, SnapshotPoint,
     SnapshotReader, SnapshotSource,
 };
+pub use space::{LEASE_SPACE, VERSION_SPACE};
 pub use store::{OVERLAY_BYTES_MAX, Store};
 pub use txn::{Compare, Comparison, Op, Target, Txn, TxnError};

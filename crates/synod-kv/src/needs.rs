@@ -23,7 +23,8 @@ impl Command {
                 needs.push(Need::User);
                 needs.extend(ids.as_slice().iter().map(|id| Need::WriteLease(*id)));
             }
-            Self::LeaseExpire(_) => needs.push(Need::Internal),
+            Self::LeaseExpire(_) | Self::SpaceReport(_) => needs.push(Need::Internal),
+            Self::Alarm(_) => needs.push(Need::Root),
             Self::Auth(command) => needs.push(auth_need(command)),
         }
         needs

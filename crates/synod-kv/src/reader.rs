@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::alarm::Alarm;
 use crate::auth::AuthError;
 use crate::caller::{Caller, Need};
 use crate::command::Range;
@@ -36,6 +37,9 @@ pub struct Sizes {
     pub keys: u64,
     /// Length of all keys and values that exist. The same on every member.
     pub live_bytes: u64,
+    /// The space in use, as a quota counts it: live keys and values, the history that is not
+    /// compacted, and a little for each version and lease. The same on every member.
+    pub used_bytes: u64,
     /// Leases that are not ended.
     pub leases: u64,
     /// Rows that wait for the engine.
@@ -220,6 +224,26 @@ impl<E: Engine> Reader<E> {
         })
     }
 
+    /// Folds everything applied, and the current revision: the same on all members that have
+    /// applied the same slots.
+    #[must_use]
+    pub fn digest(&self) -> (u64, Revision) {
+        let state = self.shared.state.read();
+        (state.meta.digest.as_u64(), state.meta.revision)
+    }
+
+    /// The alarms that stand, by kind and member.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.shared.state.read().alarms.all()
+    }
+
+    /// The space in use, as a quota counts it.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.shared.state.read().used_bytes()
+    }
+
     /// A lease, with its keys if `keys`, and how much time it has left at this log time. None if
     /// there is no such lease, or no more.
     ///
@@ -315,6 +339,7 @@ impl<E: Engine> Reader<E> {
             live_keys: number(state.tree.live()),
             keys: number(state.tree.len()),
             live_bytes: state.live_bytes(),
+            used_bytes: state.used_bytes(),
             leases: number(state.leases.len()),
             overlay_bytes: number(state.overlay.bytes()),
             disk_bytes,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::alarm::{ALARMS_MAX, AlarmResponse};
 use crate::auth::AuthError;
 use crate::lease::{
     LEASE_TTL_MAX, LeaseExpireResponse, LeaseGrantResponse, LeaseKeepAliveResponse,
@@ -56,6 +57,8 @@ pub enum Response {
     LeaseExpire(LeaseExpireResponse),
     /// To a change of users, roles or permissions.
     Auth,
+    /// To a change of alarms, or a report about space.
+    Alarm(AlarmResponse),
 }
 
 /// The answer to a range.
@@ -165,6 +168,15 @@ pub enum ApplyError {
     /// The caller may not, or users and roles cannot be changed so.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// It stores more while an alarm says that space is used up.
+    #[error("space is used up: delete or compact first")]
+    NoSpace,
+    /// It changes keys while an alarm says that members differ.
+    #[error("members' data differ: nothing is changed until the alarm is disarmed")]
+    Corrupt,
+    /// It raises one alarm too many.
+    #[error("{ALARMS_MAX} alarms stand, no more are raised: disarm some")]
+    TooManyAlarms,
     /// Its bytes are no command. A member that writes such a thing has a bug or another version.
     #[error("the command cannot be read: {0}")]
     Malformed(#[from] crate::codec::DecodeError),

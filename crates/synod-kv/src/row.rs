@@ -1,6 +1,8 @@
 //! Rows of the engine: one per change, named by its position, and one of metadata.
 //!
 //! ```text
+//! key    'b' ...                    an alarm, see `alarms`
+//!
 //! key    'l' id:u64, big-endian
 //! value  version:u8=1  ttl:i64 deadline:u64
 //!

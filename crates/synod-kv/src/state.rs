@@ -4,17 +4,19 @@
 //! All of it is behind one lock. The writer holds it for one command, a reader for a chunk of
 //! keys, the flusher for a chunk of rows.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
+use crate::alarm::{Alarm, AlarmKind};
+use crate::alarms::{self, Alarms};
 use crate::auth::{Auth, AuthCommand, AuthError};
 use crate::caller::{Caller, Need};
+use crate::garbage::Graveyard;
 use crate::leases::{LeaseChange, Leases, Terms};
 use crate::overlay::{Overlay, Plan};
 use crate::response::ApplyError;
 use crate::revision::{Position, Revision};
 use crate::row::{self, Meta, Row};
+use crate::space::{LEASE_SPACE, VERSION_SPACE};
 use crate::tree::Tree;
 use crate::versions::{Live, Version};
 
@@ -31,29 +33,17 @@ pub(crate) struct State {
     pub(crate) tree: Tree,
     pub(crate) leases: Leases,
     pub(crate) auth: Auth,
+    pub(crate) alarms: Alarms,
     pub(crate) meta: Meta,
     pub(crate) overlay: Overlay,
     /// Changes made by the command under way: they belong to the next revision.
     changes: u32,
-    /// Versions that reads will not see once the store is compacted: those that a later revision
-    /// replaced, in the order of `dead_at`.
-    replaced: VecDeque<Garbage>,
-    /// Likewise deletions, and versions replaced within their own revision. Dead for reads at
-    /// once, but history at their revision tells them, so they outlive it by one.
-    passed: VecDeque<Garbage>,
+    graveyard: Graveyard,
     /// What the engine holds.
     durable: Meta,
     live_bytes: u64,
     /// Live keys that have a lease.
     leased_keys: u64,
-}
-
-/// A version that is invisible to reads from `dead_at` on.
-#[derive(Debug)]
-struct Garbage {
-    dead_at: Revision,
-    at: Position,
-    key: Bytes,
 }
 
 impl State {
@@ -63,11 +53,11 @@ impl State {
             tree: Tree::default(),
             leases: Leases::default(),
             auth: Auth::default(),
+            alarms: Alarms::default(),
             meta,
             overlay: Overlay::default(),
             changes: 0,
-            replaced: VecDeque::new(),
-            passed: VecDeque::new(),
+            graveyard: Graveyard::default(),
             durable: meta,
             live_bytes: 0,
             leased_keys: 0,
@@ -87,6 +77,14 @@ impl State {
     /// Length of all live keys and values. The same on every member.
     pub(crate) const fn live_bytes(&self) -> u64 {
         self.live_bytes
+    }
+
+    /// The space in use, as the quota counts it: see [`crate::space`]. The same on every member,
+    /// as it does not heed what is reclaimed.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        let live = VERSION_SPACE * u64::try_from(self.tree.live()).unwrap_or(u64::MAX);
+        let leases = LEASE_SPACE * u64::try_from(self.leases.len()).unwrap_or(u64::MAX);
+        self.live_bytes + live + leases + self.graveyard.kept()
     }
 
     /// Live keys that have a lease: all of them are attached to one that exists.
@@ -166,11 +164,31 @@ impl State {
         Ok(())
     }
 
+    /// Sets the reasons of an alarm, which stands then, or without reasons does not.
+    pub(crate) fn set_alarm(&mut self, alarm: &Alarm) {
+        let Alarm { kind, member, reasons } = *alarm;
+        if self.alarms.reasons(kind, member) == reasons {
+            return;
+        }
+        self.alarms.set(alarm);
+        let (flags, quota) = alarms::reasons_code(reasons);
+        self.meta.digest.pair(u64::from(alarms::kind_code(kind)), 9);
+        self.meta.digest.pair(member, u64::from(flags));
+        self.meta.digest.pair(quota, 10);
+        self.overlay.push_pair(alarms::alarm_key(kind, member), alarms::encode_alarm(reasons));
+    }
+
+    /// Whether an alarm of this kind stands, of whichever member.
+    pub(crate) fn is_alarmed(&self, kind: AlarmKind) -> bool {
+        self.alarms.has(kind)
+    }
+
     /// Moves the watermark; reads below it fail from now on.
     pub(crate) fn compact(&mut self, revision: Revision) {
         assert!(self.meta.compact < revision, "{} then {revision}", self.meta.compact);
         assert!(revision <= self.meta.revision, "{revision} above {}", self.meta.revision);
         self.meta.compact = revision;
+        self.graveyard.compacted(revision);
         self.meta.digest.pair(revision.as_i64().cast_unsigned(), 2);
     }
 
@@ -186,6 +204,9 @@ impl State {
             ApplyError::LeaseExists { .. } => 6,
             ApplyError::LeaseTtlTooLarge { .. } => 7,
             ApplyError::Auth(error) => 0x100 + error.code(),
+            ApplyError::NoSpace => 8,
+            ApplyError::Corrupt => 9,
+            ApplyError::TooManyAlarms => 10,
         };
         self.meta.digest.pair(code, 3);
     }
@@ -212,6 +233,11 @@ impl State {
         self.index(&row.key, row.version.at, |_| row.version.live);
     }
 
+    /// All rows are taken up: what of them is not reclaimed yet does not count as history.
+    pub(crate) fn loaded(&mut self) {
+        self.graveyard.compacted(self.meta.compact);
+    }
+
     /// A planned batch is durable, and its rows are forgotten.
     pub(crate) fn flushed(&mut self, plan: &Plan) {
         self.overlay.forget_slots(plan.slots);
@@ -222,7 +248,7 @@ impl State {
     pub(crate) fn reclaim(&mut self, rows_max: usize) -> Vec<Position> {
         let mut reclaimed = Vec::new();
         while reclaimed.len() < rows_max
-            && let Some(dead) = self.pop_garbage()
+            && let Some(dead) = self.graveyard.pop_dead(self.durable.compact)
         {
             let known = self.tree.edit(&dead.key, |versions| versions.forget(dead.at));
             assert_eq!(known, Some(true), "a dead version stays until it is reclaimed once");
@@ -233,25 +259,13 @@ impl State {
 
     /// Whether [`State::reclaim`] has something to do.
     pub(crate) fn has_garbage(&self) -> bool {
-        let mut next = self.replaced.front().into_iter().chain(self.passed.front());
-        next.any(|next| self.is_dead(next))
+        self.graveyard.has_dead(self.durable.compact)
     }
 
-    /// The version that died first, so that a key's deletion goes after all it deleted.
-    fn pop_garbage(&mut self) -> Option<Garbage> {
-        let dead = |queue: &VecDeque<Garbage>| {
-            queue.front().filter(|next| self.is_dead(next)).map(|next| next.dead_at)
-        };
-        match (dead(&self.replaced), dead(&self.passed)) {
-            (Some(replaced), Some(passed)) if passed < replaced => self.passed.pop_front(),
-            (Some(_), _) => self.replaced.pop_front(),
-            (None, Some(_)) => self.passed.pop_front(),
-            (None, None) => None,
-        }
-    }
-
-    fn is_dead(&self, garbage: &Garbage) -> bool {
-        garbage.dead_at <= self.durable.compact
+    /// The compact revision below which nothing is left to reclaim. That of the engine, once all
+    /// that is dead to it has gone.
+    pub(crate) fn reclaimed_below(&self) -> Option<Revision> {
+        (!self.has_garbage()).then_some(self.durable.compact)
     }
 
     fn next_position(&mut self) -> Position {
@@ -286,13 +300,11 @@ impl State {
         self.move_to_lease(&key, former.and_then(|former| former.live), version.live);
         if let Some(Version { at: former_at, live: Some(live) }) = former {
             self.live_bytes -= live.bytes;
-            let (at_once, key) = (former_at.revision == at.revision, key.clone());
-            let dead_at = if at_once { at.revision.next() } else { at.revision };
-            let queue = if at_once { &mut self.passed } else { &mut self.replaced };
-            queue.push_back(Garbage { dead_at, at: former_at, key });
+            self.graveyard.replaced(at, former_at, key.clone(), live.bytes + VERSION_SPACE);
         }
         if version.live.is_none() {
-            self.passed.push_back(Garbage { dead_at: at.revision.next(), at, key });
+            let bytes = row::live_bytes(&key, &[]) + VERSION_SPACE;
+            self.graveyard.deleted(at, key, bytes);
         }
         version
     }

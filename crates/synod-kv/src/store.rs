@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
+use crate::alarms::{self, ALARMS_END, ALARMS_START};
 use crate::auth::row::{AUTH_END, AUTH_START};
 use crate::command::Command;
 use crate::engine::Engine;
@@ -139,6 +140,12 @@ impl<E: Engine> Store<E> {
         self.shared.state.read().meta.digest.as_u64()
     }
 
+    /// The space in use, as a quota counts it. The same on all members at the same applied slot.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.shared.state.read().used_bytes()
+    }
+
     /// How many bytes of rows wait for the engine.
     #[must_use]
     pub fn overlay_bytes(&self) -> usize {
@@ -168,6 +175,11 @@ fn load<E: Engine>(engine: &E) -> Result<State, StorageError<E::Error>> {
     for_each(engine, Bytes::from_static(AUTH_START), AUTH_END, |key, bytes| {
         Ok(state.auth.load(key, bytes)?)
     })?;
+    let (from, to) = (Bytes::from_static(ALARMS_START), ALARMS_END);
+    for_each(engine, from, to, |key, bytes| {
+        state.alarms.set(&alarms::decode_alarm(key, bytes)?);
+        Ok(())
+    })?;
     // Leases come before keys, so that keys find what they are attached to.
     for_each(engine, Bytes::from_static(LEASES_START), &META_KEY, |key, bytes| {
         let (id, terms) = row::decode_lease(key, bytes)?;
@@ -183,6 +195,7 @@ fn load<E: Engine>(engine: &E) -> Result<State, StorageError<E::Error>> {
         state.load(&row);
         Ok(())
     })?;
+    state.loaded();
     let (keys, attached) = (state.leased_keys(), state.leases.attached());
     if keys != attached {
         return Err(StorageError::MissingLease { keys, attached });

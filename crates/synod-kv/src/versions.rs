@@ -1,5 +1,7 @@
 //! What the index knows of one key: its versions, newest last. Values are elsewhere.
 
+use std::collections::VecDeque;
+
 use crate::revision::{Position, Revision};
 
 /// One change of a key.
@@ -30,7 +32,8 @@ pub(crate) struct Live {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Versions {
     newest: Option<Version>,
-    older: Vec<Version>,
+    /// The oldest goes first, so a key with a million of them forgets each at once.
+    older: VecDeque<Version>,
 }
 
 impl Versions {
@@ -38,21 +41,24 @@ impl Versions {
     pub(crate) fn push(&mut self, version: Version) {
         if let Some(former) = self.newest.replace(version) {
             assert!(former.at < version.at, "{:?} after {:?}", version.at, former.at);
-            self.older.push(former);
+            self.older.push_back(former);
         }
     }
 
     /// Forgets the version at a position; whether there was one.
     pub(crate) fn forget(&mut self, at: Position) -> bool {
         if self.newest.is_some_and(|newest| newest.at == at) {
-            self.newest = self.older.pop();
+            self.newest = self.older.pop_back();
             return true;
         }
         let found = self.older.binary_search_by_key(&at, |version| version.at);
-        found.is_ok_and(|place| {
-            self.older.remove(place);
-            true
-        })
+        let Ok(place) = found else { return false };
+        self.older.remove(place);
+        if self.older.is_empty() {
+            // Most keys have no history: it leaves no memory behind.
+            self.older = VecDeque::new();
+        }
+        true
     }
 
     /// The newest version.
@@ -68,7 +74,7 @@ impl Versions {
             return Some(newest);
         }
         let seen = self.older.partition_point(|version| version.at.revision <= revision);
-        self.older[..seen].last().copied()
+        self.older.get(seen.checked_sub(1)?).copied()
     }
 
     /// Whether the key exists now.

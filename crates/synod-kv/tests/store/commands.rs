@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use synod_kv::{
-    Access, Assign, AuthCommand, Bounds, Caller, Command, Compact, Compare, Comparison,
-    DeleteRange, Identity, Key, KeyRange, LEASE_TTL_MAX, LeaseExpire, LeaseGrant, LeaseIds, Op,
-    PasswordHash, Permission, Put, Range, Revision, Sort, SortOrder, SortTarget, Target,
-    TokenSecret, Txn,
+    Access, AlarmAction, AlarmChange, AlarmKind, Assign, AuthCommand, Bounds, Caller, Command,
+    Compact, Compare, Comparison, DeleteRange, Identity, Key, KeyRange, LEASE_TTL_MAX, LeaseExpire,
+    LeaseGrant, LeaseIds, Op, PasswordHash, Permission, Put, Range, Revision, Sort, SortOrder,
+    SortTarget, SpaceReport, Target, TokenSecret, Txn,
 };
 
 /// A few short keys, so that commands meet.
@@ -217,12 +217,29 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![2 => command(), 1 => auth_command().prop_map(Command::Auth)]
 }
 
+/// Alarms of a few members; most are cleared, so that runs do not end in refusals.
+pub(crate) fn alarm_command() -> impl Strategy<Value = Command> {
+    let kind = prop_oneof![3 => Just(AlarmKind::NoSpace), 1 => Just(AlarmKind::Corrupt)];
+    let action = prop_oneof![1 => Just(AlarmAction::Activate), 3 => Just(AlarmAction::Deactivate)];
+    let change = (action, kind, 1..3u64).prop_map(|(action, kind, member)| AlarmChange {
+        action,
+        kind,
+        member,
+    });
+    let quota = prop_oneof![4 => 0..6000u64, 2 => Just(u64::MAX)];
+    let report = (1..3u64, quota, 0..300u64, prop::bool::weighted(0.1)).prop_map(
+        |(member, quota, wanted, disk_low)| SpaceReport { member, quota, wanted, disk_low },
+    );
+    prop_oneof![2 => change.prop_map(Command::Alarm), 3 => report.prop_map(Command::SpaceReport)]
+}
+
 pub(crate) fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         8 => put().prop_map(Command::Put),
         3 => delete().prop_map(Command::DeleteRange),
         5 => txn().prop_map(Command::Txn),
         6 => lease_command(),
+        1 => alarm_command(),
         1 => revision().prop_map(|revision| Command::Compact(Compact { revision })),
     ]
 }

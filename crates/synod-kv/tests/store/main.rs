@@ -8,5 +8,7 @@ mod concurrent;
 mod etcd;
 mod lease;
 mod model;
+mod model_space;
 mod oracle;
 mod snapshot;
+mod space;

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use synod_kv::{
-    ApplyError, Assign, Command, CompactResponse, Compare, Comparison, DeleteRange,
-    DeleteRangeResponse, KeyRange, KeyValue, LEASE_TTL_MAX, LeaseExpireResponse, LeaseGrant,
-    LeaseGrantResponse, LeaseKeepAliveResponse, LeaseRevokeResponse, Op, OpResponse, Put,
-    PutResponse, Range, RangeResponse, Reply, Response, Revision, SortOrder, SortTarget, Target,
-    Txn, TxnResponse,
+    AlarmKind, AlarmReasons, ApplyError, Assign, Command, CompactResponse, Compare, Comparison,
+    DeleteRange, DeleteRangeResponse, KeyRange, KeyValue, LEASE_TTL_MAX, LeaseExpireResponse,
+    LeaseGrant, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseRevokeResponse, Op, OpResponse,
+    Put, PutResponse, Range, RangeResponse, Reply, Response, Revision, SortOrder, SortTarget,
+    Target, Txn, TxnResponse,
 };
 
 #[derive(Clone, Debug)]
@@ -21,11 +21,20 @@ pub(crate) struct Model {
     pub(crate) time_ms: u64,
     /// TTL and the log time of grant or last renewal, by id.
     pub(crate) leases: BTreeMap<i64, (i64, u64)>,
+    /// Reasons by kind and member.
+    pub(crate) alarms: BTreeMap<(AlarmKind, u64), AlarmReasons>,
 }
 
 impl Default for Model {
     fn default() -> Self {
-        Self { revision: 1, compact: -1, changes: Vec::new(), time_ms: 0, leases: BTreeMap::new() }
+        Self {
+            revision: 1,
+            compact: -1,
+            changes: Vec::new(),
+            time_ms: 0,
+            leases: BTreeMap::new(),
+            alarms: BTreeMap::new(),
+        }
     }
 }
 
@@ -34,7 +43,12 @@ impl Model {
     pub(crate) fn apply(&mut self, time_ms: u64, command: &Command) -> Reply {
         self.time_ms = self.time_ms.max(time_ms);
         let before = self.clone();
+        if let Some(error) = self.forbidden(command) {
+            return Reply { revision: rev(self.revision), result: Err(error) };
+        }
         let result = match command {
+            Command::Alarm(change) => Ok(Response::Alarm(self.change_alarm(*change))),
+            Command::SpaceReport(report) => Ok(Response::Alarm(self.report_space(*report))),
             Command::Put(put) => {
                 self.lease(put).and_then(|()| self.put(put, &before)).map(Response::Put)
             }

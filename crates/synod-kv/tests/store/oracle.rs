@@ -177,6 +177,9 @@ fn check_reads(reader: &Reader<MemoryEngine>, model: &Model, ranges: &[Range]) {
     assert_eq!(sizes.live_keys, u64::try_from(live.len()).unwrap());
     let bytes: usize = live.iter().map(|kv| kv.key.len() + kv.value.len()).sum();
     assert_eq!(sizes.live_bytes, u64::try_from(bytes).unwrap());
+    assert_eq!(sizes.used_bytes, model.used());
+    let alarms: Vec<_> = reader.alarms().iter().map(|a| ((a.kind, a.member), a.reasons)).collect();
+    assert!(alarms.into_iter().eq(model.alarms.clone()));
 }
 
 fn refusal<T>(answer: Result<T, ReadError<std::convert::Infallible>>) -> Option<ApplyError> {
@@ -248,7 +251,8 @@ proptest! {
         check_history(&member.store.reader(), &model, limits);
         member.settle();
         let metadata = usize::from(!member.log.is_empty());
-        let expected = model.kept_rows() + model.leases.len() + metadata;
+        let expected =
+            model.kept_rows() + model.leases.len() + model.alarms.len() + metadata;
         prop_assert_eq!(member.engine.len(), expected, "rows");
         check_history(&member.store.reader(), &model, limits);
         member.crash();
