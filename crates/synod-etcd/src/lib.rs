@@ -8,7 +8,8 @@
 //! 4. [`response`]: from the store's answer to a message; this cannot fail.
 //!    [`lease`]: both ways, for leases.
 //! 5. [`json`]: the same messages as JSON, and the paths they have over HTTP.
-//! 6. [`unbuilt`]: the answer to what is not there yet.
+//! 6. [`alarm`], [`downgrade`]: what only concerns whoever looks after a cluster.
+//! 7. [`unbuilt`]: the answer to what is not there yet.
 //!
 //! ```text
 //!   RangeRequest ──request──▶ Range, Command ─▶ (log, store) ─▶ Reply ──response──▶ RangeResponse
@@ -17,6 +18,8 @@
 
 #![deny(missing_docs)]
 
+pub mod alarm;
+pub mod downgrade;
 mod error;
 pub mod json;
 pub mod lease;

@@ -153,6 +153,10 @@ impl From<ApplyError> for Refusal {
             ApplyError::LeaseExists { .. } => EtcdError::LeaseExists,
             ApplyError::LeaseTtlTooLarge { .. } => EtcdError::LeaseTtlTooLarge,
             ApplyError::Auth(error) => return error.into(),
+            ApplyError::NoSpace => EtcdError::NoSpace,
+            ApplyError::Corrupt => EtcdError::Corrupt,
+            // etcd sets no bound.
+            ApplyError::TooManyAlarms => EtcdError::TooManyRequests,
             ApplyError::Malformed(_) => return Self::own(Code::Internal, error.to_string()),
         };
         Self::new(etcd).with_detail(error.to_string())

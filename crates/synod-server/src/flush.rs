@@ -1,16 +1,20 @@
 //! The thread that takes applied rows to the engine, behind the log.
 //!
-//! It wakes every [`INTERVAL`], or earlier when much waits or somebody asks. Its failure ends the
+//! Dead rows are reclaimed on the way, in slices with pauses: see `pace`. It wakes every [`INTERVAL`], or earlier when much waits or somebody asks. Its failure ends the
 //! process: nobody knows what the engine holds then, and the log has it all.
+
+mod pace;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+pub(crate) use pace::Pace;
+use pace::Slices;
 use parking_lot::{Condvar, Mutex};
-use synod_kv::{Engine, FlushLimits, Flusher, StorageError};
+use synod_kv::{Engine, FlushLimits, Flusher, Revision, StorageError};
 use tokio::sync::watch;
 
 use crate::server::{FatalReason, FatalSink};
@@ -20,6 +24,13 @@ use crate::server::{FatalReason, FatalSink};
 pub(crate) struct FlushHandle {
     shared: Arc<Shared>,
     rounds_done: watch::Receiver<u64>,
+    reclaimed_below: watch::Receiver<Revision>,
+}
+
+/// What the thread tells as it goes on.
+struct Told {
+    rounds_done: watch::Sender<u64>,
+    reclaimed_below: watch::Sender<Revision>,
 }
 
 #[derive(Debug)]
@@ -46,13 +57,16 @@ struct Orders {
 
 /// Rows wait at most so long.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// One batch.
+/// One batch; what it reclaims follows from [`Slices`].
 const LIMITS: FlushLimits =
-    FlushLimits { rows_max: 8192, bytes_max: 8 << 20, reclaim_max: 4096, slot_below: 0 };
+    FlushLimits { rows_max: 8192, bytes_max: 8 << 20, reclaim_max: 0, slot_below: 0 };
+/// Who waits until rows are reclaimed asks again so often: the log may have to be synced first.
+const RECLAIM_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Starts the thread. `stable_slot` is what the engine holds now.
 pub(crate) fn start<E: Engine>(
     flusher: Flusher<E>,
+    pace: Pace,
     stable_slot: u64,
     fatal: FatalSink,
 ) -> io::Result<(FlushHandle, JoinHandle<()>)> {
@@ -65,9 +79,11 @@ pub(crate) fn start<E: Engine>(
         allowed_below: AtomicU64::new(stable_slot),
     });
     let (done, rounds_done) = watch::channel(0);
-    let handle = FlushHandle { shared: Arc::clone(&shared), rounds_done };
+    let (reclaimed, reclaimed_below) = watch::channel(Revision::NEVER);
+    let told = Told { rounds_done: done, reclaimed_below: reclaimed };
+    let handle = FlushHandle { shared: Arc::clone(&shared), rounds_done, reclaimed_below };
     let thread = std::thread::Builder::new().name("synod-flush".to_owned()).spawn(move || {
-        if let Err(error) = run(flusher, &shared, &done) {
+        if let Err(error) = run(flusher, pace, &shared, &told) {
             fatal.tell(FatalReason::Store(error.to_string()));
         }
         shared.orders.lock().ended = true;
@@ -78,39 +94,62 @@ pub(crate) fn start<E: Engine>(
 
 fn run<E: Engine>(
     mut flusher: Flusher<E>,
+    pace: Pace,
     shared: &Shared,
-    done: &watch::Sender<u64>,
+    told: &Told,
 ) -> Result<(), StorageError<E::Error>> {
-    let mut round = 0;
+    let mut slices = pace.slices(Instant::now());
+    let (mut round, mut idle) = (0, INTERVAL);
     loop {
-        let (asked, stop) = wait(shared, round);
-        loop {
-            let slot_below = shared.allowed_below.load(Ordering::Acquire);
-            let flushed = flusher.flush(FlushLimits { slot_below, ..LIMITS })?;
-            shared.stable_slot.store(flushed.applied_slot, Ordering::Release);
-            // A few rows that came meanwhile are not worth a sync of their own.
-            let much = flushed.rows >= LIMITS.rows_max / 2 || flushed.reclaimed > 0;
-            let stuck = flushed.rows == 0 && flushed.reclaimed == 0;
-            if stuck || !(flushed.more && (much || stop)) {
-                break;
-            }
-        }
+        let (asked, stop) = wait(shared, round, idle);
+        let reclaims = flush_all(&mut flusher, &mut slices, shared, told, stop)?;
+        idle = if reclaims { slices.pause(Instant::now()).min(INTERVAL) } else { INTERVAL };
         round = asked;
         shared.orders.lock().rounds_done = round;
         shared.progressed.notify_all();
         // Nobody may be listening.
-        done.send_replace(round);
+        told.rounds_done.send_replace(round);
         if stop {
             return Ok(());
         }
     }
 }
 
+/// Takes to the engine what waits, and reclaims one slice unless it is the last round. Whether
+/// there is more to reclaim.
+fn flush_all<E: Engine>(
+    flusher: &mut Flusher<E>,
+    slices: &mut Slices,
+    shared: &Shared,
+    told: &Told,
+    stop: bool,
+) -> Result<bool, StorageError<E::Error>> {
+    loop {
+        let start = Instant::now();
+        let slot_below = shared.allowed_below.load(Ordering::Acquire);
+        // What is dead can be reclaimed in the next life.
+        let reclaim_max = if stop { 0 } else { slices.rows(start) };
+        let flushed = flusher.flush(FlushLimits { slot_below, reclaim_max, ..LIMITS })?;
+        shared.stable_slot.store(flushed.applied_slot, Ordering::Release);
+        if flushed.reclaimed > 0 {
+            slices.took(start.elapsed(), Instant::now());
+        }
+        if let Some(below) = flushed.reclaimed_below {
+            told.reclaimed_below.send_if_modified(|told| std::mem::replace(told, below) != below);
+        }
+        // A few rows that came meanwhile are not worth a sync of their own.
+        let much = flushed.rows >= LIMITS.rows_max / 2 || (stop && flushed.rows > 0);
+        if !(flushed.more && much) {
+            return Ok(flushed.reclaimed_below.is_none());
+        }
+    }
+}
+
 /// Waits until it is time; tells how many rounds were asked for, and whether it is the last one.
-fn wait(shared: &Shared, round: u64) -> (u64, bool) {
+fn wait(shared: &Shared, round: u64, idle: Duration) -> (u64, bool) {
     let mut orders = shared.orders.lock();
     if orders.rounds_asked == round && !orders.stop {
-        shared.ordered.wait_for(&mut orders, INTERVAL);
+        shared.ordered.wait_for(&mut orders, idle);
     }
     (orders.rounds_asked, orders.stop)
 }
@@ -165,6 +204,20 @@ impl FlushHandle {
         self.rounds_done.clone().wait_for(|done| *done >= round).await.is_ok()
     }
 
+    /// Waits until everything that is dead below a compact revision is reclaimed. False if the
+    /// flusher ends before.
+    pub(crate) async fn reclaimed(&self, below: Revision) -> bool {
+        let mut reclaimed = self.reclaimed_below.clone();
+        loop {
+            self.ask();
+            let done = reclaimed.wait_for(|reclaimed| *reclaimed >= below);
+            match tokio::time::timeout(RECLAIM_INTERVAL, done).await {
+                Ok(done) => return done.is_ok(),
+                Err(_) => continue,
+            }
+        }
+    }
+
     /// Asks for a last round. The thread ends after it.
     pub(crate) fn stop(&self) {
         self.shared.orders.lock().stop = true;
@@ -175,9 +228,19 @@ impl FlushHandle {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use synod_kv::{Command, EngineView, Key, MemoryEngine, Put, Store, WriteBatch};
+    use synod_kv::{Command, Compact, EngineView, Key, MemoryEngine, Put, Store, WriteBatch};
 
     use super::*;
+    use crate::config::SpaceConfig;
+
+    fn pace() -> Pace {
+        Pace::of(&SpaceConfig {
+            quota_bytes: None,
+            auto_compaction: crate::config::AutoCompaction::Off,
+            compaction_batch: 10,
+            compaction_pause: Duration::from_millis(1),
+        })
+    }
 
     /// An engine whose disk is full.
     #[derive(Debug, Default)]
@@ -218,7 +281,7 @@ mod tests {
     async fn a_round_takes_what_waits_to_the_engine() {
         let (mut store, flusher) = Store::open(MemoryEngine::default()).unwrap();
         let (sink, _reasons) = FatalSink::new();
-        let (flush, thread) = start(flusher, 1, sink).unwrap();
+        let (flush, thread) = start(flusher, pace(), 1, sink).unwrap();
         put_once(&mut store);
         assert!(flush.round().await);
         assert_eq!(flush.stable_slot(), 1, "the log does not hold it yet");
@@ -235,7 +298,7 @@ mod tests {
     async fn a_failure_is_fatal_and_nobody_waits_for_ever() {
         let (mut store, flusher) = Store::open(FullEngine::default()).unwrap();
         let (sink, mut reasons) = FatalSink::new();
-        let (flush, thread) = start(flusher, 1, sink).unwrap();
+        let (flush, thread) = start(flusher, pace(), 1, sink).unwrap();
         put_once(&mut store);
         flush.allow_below(2);
         assert!(!flush.round().await);
@@ -243,5 +306,28 @@ mod tests {
         assert_eq!(flush.stable_slot(), 1);
         thread.join().unwrap();
         flush.wait_for_round();
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_what_is_reclaimed_waits_for_all_of_it() {
+        let engine = MemoryEngine::default();
+        let (mut store, flusher) = Store::open(engine.clone()).unwrap();
+        let (sink, _reasons) = FatalSink::new();
+        let (flush, thread) = start(flusher, pace(), 1, sink).unwrap();
+        for slot in 1..=100 {
+            let key = Key::new(Bytes::from_static(b"key")).unwrap();
+            let put = Command::Put(Put::new(key, Bytes::new())).encode();
+            store.apply(slot, 0, &put).unwrap();
+            store.slot_applied(slot, 0, [0; 2]);
+        }
+        let revision = store.revision();
+        store.apply(101, 0, &Command::Compact(Compact { revision }).encode()).unwrap();
+        store.slot_applied(101, 0, [0; 2]);
+        flush.allow_below(102);
+        assert!(flush.reclaimed(revision).await);
+        assert_eq!(engine.len(), 2, "the last version and the metadata");
+        flush.stop();
+        thread.join().unwrap();
+        assert!(!flush.reclaimed(revision.next()).await, "there is nobody any more");
     }
 }

@@ -15,13 +15,16 @@
 //! 3. `engine`, `machine`, `flush`: the store on disk, behind the replicated log.
 //! 4. `member`: the parts put together; `events`: what the protocol tells.
 //!    `log_clock`, `expiry`, `renewals`: leases, as far as they need a clock.
-//! 5. `service`: gRPC; `http`: health, version, metrics; `listener`: the port they share.
-//! 6. [`Server`] and [`run`]: from start to end.
+//! 5. `space`, `disk_space`, `auto_compaction`: what the member does about space by itself.
+//! 6. `service`: gRPC; `http`: health, version, metrics; `listener`: the port they share.
+//! 7. [`Server`] and [`run`]: from start to end.
 #![deny(missing_docs)]
 
+mod auto_compaction;
 mod config;
 mod credentials;
 mod data_folder;
+mod disk_space;
 mod engine;
 mod events;
 mod expiry;
@@ -43,6 +46,7 @@ mod run;
 mod server;
 mod service;
 pub mod snapshot;
+mod space;
 
 pub use config::{
     AuthConfig, AuthToken, AutoCompaction, ClusterState, ConfigError, HttpConfig, LimitsConfig,

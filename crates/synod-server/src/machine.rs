@@ -13,6 +13,7 @@ use crate::leadership::Leadership;
 use crate::lease_figures::LeaseFigures;
 use crate::log_clock::LogClock;
 use crate::server::{FatalReason, FatalSink};
+use crate::space::Space;
 
 /// Applies what the log has chosen to the store.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct KvMachine {
     flush: FlushHandle,
     fatal: FatalSink,
     leases: LeaseWatch,
+    space: Arc<Space>,
     /// The store has failed: nothing is applied any more, and the process is about to end.
     failed: bool,
 }
@@ -39,8 +41,9 @@ impl KvMachine {
         flush: FlushHandle,
         fatal: FatalSink,
         leases: LeaseWatch,
+        space: Arc<Space>,
     ) -> Self {
-        Self { store, flush, fatal, leases, failed: false }
+        Self { store, flush, fatal, leases, space, failed: false }
     }
 }
 
@@ -83,6 +86,7 @@ impl StateMachine for KvMachine {
         if self.leases.alarm.is_set() {
             self.leases.alarm.due(self.store.next_lease_due());
         }
+        self.space.applied(self.store.used_bytes());
         if self.store.overlay_bytes() >= HURRY_BYTES {
             self.flush.ask();
         }

@@ -22,7 +22,7 @@ use crate::config::{ClusterState, ServerConfig};
 use crate::data_folder::{DataFolder, DataFolderError, MemberIdentity};
 use crate::engine::{EngineError, RedbEngine};
 use crate::events::EventLog;
-use crate::flush::{self, FlushHandle};
+use crate::flush::{self, FlushHandle, Pace};
 use crate::http::Access;
 use crate::leadership::Leadership;
 use crate::listener::ListenError;
@@ -34,6 +34,7 @@ use crate::random::random;
 use crate::renewals::Renewals;
 use crate::server::FatalSink;
 use crate::service::{self, Context};
+use crate::space::Space;
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +92,9 @@ impl Member {
             open(config, &metrics)?;
         let round = recovered.promised.round;
         let leadership = Arc::new(Leadership::new(config.member_id, round));
-        let (flush, flusher) = flush::start(flusher, store.applied_slot(), fatal.clone())?;
+        let pace = Pace::of(&config.space);
+        let (flush, flusher) = flush::start(flusher, pace, store.applied_slot(), fatal.clone())?;
+        let space = Arc::new(Space::new(config.space.quota_bytes, store.used_bytes()));
         let reader = store.reader();
         let leases = LeaseWatch {
             clock: Arc::new(LogClock::new(store.time_ms())),
@@ -111,11 +114,11 @@ impl Member {
             identity(config, incarnation)?,
             runtime_options(config),
             (log, recovered),
-            KvMachine::new(store, flush.clone(), fatal.clone(), leases.clone()),
+            KvMachine::new(store, flush.clone(), fatal.clone(), leases.clone(), Arc::clone(&space)),
             PeerOutbox(Arc::clone(&transport)),
             move |event| events.take(event),
         )?;
-        let parts = Parts { reader, flush, leases, metrics, transport };
+        let parts = Parts { reader, flush, space, leases, metrics, transport };
         let context = Arc::new(parts.context(config, running.handle().clone(), fatal.clone()));
         Ok(Self { context, running, flusher, folder })
     }
@@ -215,6 +218,7 @@ fn runtime_options(config: &ServerConfig) -> RuntimeOptions {
 struct Parts {
     reader: Reader<RedbEngine>,
     flush: FlushHandle,
+    space: Arc<Space>,
     leases: LeaseWatch,
     metrics: Arc<Metrics>,
     transport: Arc<OnceLock<TransportHandle>>,
@@ -227,7 +231,7 @@ impl Parts {
         handle: Handle<KvMachine>,
         fatal: FatalSink,
     ) -> Context {
-        let Self { reader, flush, leases, metrics, transport } = self;
+        let Self { reader, flush, space, leases, metrics, transport } = self;
         let LeaseWatch { clock, alarm, leadership, figures } = leases;
         Context {
             config: Arc::clone(config),
@@ -235,6 +239,7 @@ impl Parts {
             handle,
             reader,
             flush,
+            space,
             leadership,
             clock,
             alarm,

@@ -19,7 +19,7 @@ use crate::data_folder::{self, DataFolder};
 use crate::expiry;
 use crate::listener::{ListenError, Listener};
 use crate::member::{Member, StartError};
-use crate::service::{Context, Services};
+use crate::service::{Context, Services, housekeeping};
 
 /// A running server.
 pub struct Server {
@@ -31,6 +31,7 @@ pub struct Server {
     listeners: JoinHandle<()>,
     announcer: JoinHandle<()>,
     expiry: JoinHandle<()>,
+    housekeeper: JoinHandle<()>,
     flusher: std::thread::JoinHandle<()>,
     ended: oneshot::Receiver<Exit>,
     fatal: mpsc::Receiver<FatalReason>,
@@ -126,6 +127,7 @@ impl Server {
         });
         let announcer = tokio::spawn(announce(Arc::clone(&context)));
         let expiry = tokio::spawn(expiry::run(Arc::clone(&context)));
+        let housekeeper = tokio::spawn(housekeeping::keep(Arc::clone(&context)));
         Ok(Self {
             context,
             addresses,
@@ -134,6 +136,7 @@ impl Server {
             listeners,
             announcer,
             expiry,
+            housekeeper,
             flusher,
             ended,
             fatal,
@@ -176,10 +179,20 @@ impl Server {
     /// and leaves a folder that starts quickly.
     pub async fn shutdown(self) {
         let Self {
-            context, stop, listeners, announcer, expiry, flusher, mut ended, folder, ..
+            context,
+            stop,
+            listeners,
+            announcer,
+            expiry,
+            housekeeper,
+            flusher,
+            mut ended,
+            folder,
+            ..
         } = self;
         announcer.abort();
         expiry.abort();
+        housekeeper.abort();
         hand_over(&context).await;
         stop.cancel();
         // A listener that panicked has said so.

@@ -5,9 +5,11 @@
 
 mod access;
 mod cluster;
+pub(crate) mod housekeeping;
 mod kv;
 mod lease;
 mod maintenance;
+mod move_leader;
 mod refusal;
 mod snapshot;
 mod too_large;
@@ -43,6 +45,7 @@ use crate::machine::KvMachine;
 use crate::metrics::Metrics;
 use crate::renewals::Renewals;
 use crate::server::FatalSink;
+use crate::space::Space;
 pub(crate) use access::{mismatch, propose};
 pub(crate) use cluster::about;
 pub(crate) use snapshot::SNAPSHOTS_MAX;
@@ -54,6 +57,7 @@ pub(crate) struct Context {
     pub(crate) handle: Handle<KvMachine>,
     pub(crate) reader: Reader<RedbEngine>,
     pub(crate) flush: FlushHandle,
+    pub(crate) space: Arc<Space>,
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) clock: Arc<LogClock>,
     pub(crate) alarm: Arc<Alarm>,

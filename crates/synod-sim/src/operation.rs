@@ -138,12 +138,13 @@ impl Answer {
                 other => Outcome::Unexpected(format!("{other:?}")),
             },
             Ok(
-                lease @ (Response::LeaseGrant(_)
+                other @ (Response::LeaseGrant(_)
                 | Response::LeaseRevoke(_)
                 | Response::LeaseKeepAlive(_)
                 | Response::LeaseExpire(_)
-                | Response::Auth),
-            ) => Outcome::Unexpected(format!("{lease:?}")),
+                | Response::Auth
+                | Response::Alarm(_)),
+            ) => Outcome::Unexpected(format!("{other:?}")),
             Err(ApplyError::Compacted { .. }) => Outcome::RefusedCompacted,
             Err(ApplyError::FutureRevision { .. }) => Outcome::RefusedFuture,
             Err(error) => Outcome::Unexpected(error.to_string()),

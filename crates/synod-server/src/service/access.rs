@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 use crate::server::FatalReason;
 
 /// Who asks. Made from a request, by [`Context::caller`] alone. It is never a member: what members
-/// propose on their own they propose elsewhere, as `synod_kv::Caller::Internal`.
+/// propose on their own goes by [`Context::propose_own`].
 #[derive(Clone, Debug)]
 pub(super) struct Caller(Credentials);
 
@@ -69,13 +69,14 @@ impl Context {
         }
     }
 
-    /// Sends a command through the log. When its turn comes the caller must have what
-    /// [`Command::needs`] says.
+    /// Sends a command through the log, unless there is no room for it. When its turn comes the
+    /// caller must have what [`Command::needs`] says.
     pub(super) async fn propose(
         &self,
         caller: &Caller,
         command: &Command,
     ) -> Result<StoreResponse, Refusal> {
+        self.find_room(caller, command).await?;
         let answer = self.propose_as(&self.who(caller)?, command).await?;
         match answer {
             // Auth was enabled while the command was on its way, or before and this member had not
@@ -125,6 +126,22 @@ impl Context {
             }
         };
         self.renewals.renew(by, ids.as_slice().to_vec()).await
+    }
+
+    /// Refuses what takes more space than there is. The space in use that is known here may be
+    /// that of a moment ago, before a compaction that the client has seen: so it is looked at anew.
+    /// Who may not do it anyway is told that, and does not raise an alarm.
+    async fn find_room(&self, caller: &Caller, command: &Command) -> Result<(), Refusal> {
+        let wanted = command.space();
+        if self.space.admit(wanted).is_ok() {
+            return Ok(());
+        }
+        self.linearize(caller).await?;
+        self.space.admit(wanted).or_else(|no_room| {
+            self.permit(caller, &command.needs())?;
+            self.space.refused(no_room);
+            Err(Refusal::new(EtcdError::NoSpace).with_detail(no_room.to_string()))
+        })
     }
 
     /// Checks, in the state this member has now, that the caller has what is needed: for answers

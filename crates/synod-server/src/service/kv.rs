@@ -92,7 +92,7 @@ impl Kv for KvService {
         let answer = self.0.propose(&caller, &Command::Compact(compact)).await?;
         if physical {
             // The flusher reclaims; without it the member is about to stop anyway.
-            self.0.flush.round().await;
+            self.0.flush.reclaimed(compact.revision).await;
         }
         match answer {
             StoreResponse::Compact(done) => {

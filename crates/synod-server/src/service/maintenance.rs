@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use synod_etcd::alarm::AlarmRequest;
 use synod_etcd::proto::etcdserverpb as pb;
+use synod_etcd::proto::etcdserverpb::downgrade_request::DowngradeAction;
 use synod_etcd::proto::etcdserverpb::maintenance_server::Maintenance;
-use synod_etcd::{EtcdError, unbuilt};
-use synod_kv::Need;
+use synod_etcd::{EtcdError, Refusal, alarm, downgrade};
+use synod_kv::{Command, Need, Response as StoreResponse, Revision};
 use tonic::{Request, Response, Status};
 
+use super::access::mismatch;
 use super::snapshot::{self, SnapshotStream};
-use super::{Context, refusal};
+use super::{Context, move_leader, refusal};
 use crate::{ETCD_CLUSTER_VERSION, ETCD_VERSION};
 
 /// The service.
@@ -30,9 +33,13 @@ impl Maintenance for MaintenanceService {
         let status = context.handle.status();
         let sizes = context.reader.sizes().map_err(|error| refusal::failed(&error))?;
         let leader = context.leadership.leader();
-        let errors = if leader == 0 { vec![EtcdError::NoLeader.text().to_owned()] } else { vec![] };
+        let mut errors = Vec::new();
+        if leader == 0 {
+            errors.push(EtcdError::NoLeader.text().to_owned());
+        }
+        errors.extend(context.reader.alarms().iter().map(alarm::text));
         Ok(Response::new(pb::StatusResponse {
-            header: Some(context.stamp().header(context.reader.revision())),
+            header: Some(self.header()),
             version: ETCD_VERSION.to_owned(),
             db_size: signed(sizes.disk_bytes),
             leader,
@@ -40,40 +47,84 @@ impl Maintenance for MaintenanceService {
             raft_term: context.leadership.round(),
             raft_applied_index: status.applied_watermark.as_u64() - 1,
             errors,
-            db_size_in_use: signed(sizes.live_bytes.min(sizes.disk_bytes)),
+            // What waits for the engine is in use, and not on its disk yet.
+            db_size_in_use: signed(sizes.used_bytes.min(sizes.disk_bytes)),
             is_learner: false,
             storage_version: ETCD_CLUSTER_VERSION.to_owned(),
-            db_size_quota: 0,
-            downgrade_info: None,
+            db_size_quota: context.config.space.quota_bytes.map_or(-1, signed),
+            downgrade_info: Some(pb::DowngradeInfo::default()),
         }))
     }
 
     async fn alarm(
         &self,
-        _: Request<pb::AlarmRequest>,
+        request: Request<pb::AlarmRequest>,
     ) -> Result<Response<pb::AlarmResponse>, Status> {
-        Err(unbuilt::refuse("Maintenance/Alarm").into())
+        let context = &self.0;
+        let caller = context.caller(&request)?;
+        let alarms = match alarm::request(request.get_ref())? {
+            AlarmRequest::Get(kind) => {
+                context.linearize(&caller).await?;
+                context.permit(&caller, &[Need::User])?;
+                let mut alarms = context.reader.alarms();
+                alarms.retain(|alarm| kind.is_none_or(|kind| alarm.kind == kind));
+                alarms
+            }
+            AlarmRequest::Change(change) => {
+                match context.propose(&caller, &Command::Alarm(change)).await? {
+                    StoreResponse::Alarm(changed) => changed.alarms,
+                    other => return Err(mismatch(&other)),
+                }
+            }
+            AlarmRequest::Nothing => Vec::new(),
+        };
+        let alarms = alarms.iter().map(alarm::message).collect();
+        Ok(Response::new(pb::AlarmResponse { header: Some(self.header()), alarms }))
     }
 
+    /// There is nothing to be done: space that is freed is used again, and the end of the file
+    /// returned, all the time. A round of that is asked for, and nobody waits for it.
     async fn defragment(
         &self,
-        _: Request<pb::DefragmentRequest>,
+        request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        Err(unbuilt::refuse("Maintenance/Defragment").into())
+        self.permit_root(&request)?;
+        self.0.flush.ask();
+        // etcd's answer has no header.
+        Ok(Response::new(pb::DefragmentResponse { header: None }))
     }
 
     async fn hash(
         &self,
-        _: Request<pb::HashRequest>,
+        request: Request<pb::HashRequest>,
     ) -> Result<Response<pb::HashResponse>, Status> {
-        Err(unbuilt::refuse("Maintenance/Hash").into())
+        let context = &self.0;
+        self.permit_root(&request)?;
+        let (digest, revision) = context.reader.digest();
+        let [_, _, _, _, high @ ..] = digest.to_le_bytes();
+        let header = Some(context.stamp().header(revision));
+        Ok(Response::new(pb::HashResponse { header, hash: u32::from_le_bytes(high) }))
     }
 
     async fn hash_kv(
         &self,
-        _: Request<pb::HashKvRequest>,
+        request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
-        Err(unbuilt::refuse("Maintenance/HashKV").into())
+        let context = &self.0;
+        let caller = context.caller(&request)?;
+        let revision = Revision::named(request.get_ref().revision);
+        let found = context
+            .read(&caller, false, move |context, who| {
+                let hash = context.reader.hash_kv(who, revision);
+                hash.map_err(|error| context.refuse(refusal::of_range(error)))
+            })
+            .await?;
+        Ok(Response::new(pb::HashKvResponse {
+            header: Some(context.stamp().header(found.revision)),
+            hash: found.hash,
+            compact_revision: found.compact_revision.as_i64(),
+            hash_revision: found.hash_revision.as_i64(),
+        }))
     }
 
     async fn snapshot(
@@ -86,16 +137,44 @@ impl Maintenance for MaintenanceService {
 
     async fn move_leader(
         &self,
-        _: Request<pb::MoveLeaderRequest>,
+        request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        Err(unbuilt::refuse("Maintenance/MoveLeader").into())
+        self.permit_root(&request)?;
+        move_leader::to(&self.0, request.get_ref().target_id).await?;
+        // etcd's answer has no header.
+        Ok(Response::new(pb::MoveLeaderResponse { header: None }))
     }
 
     async fn downgrade(
         &self,
-        _: Request<pb::DowngradeRequest>,
+        request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
-        Err(unbuilt::refuse("Maintenance/Downgrade").into())
+        self.permit_root(&request)?;
+        let request = request.get_ref();
+        match DowngradeAction::try_from(request.action) {
+            Ok(DowngradeAction::Validate | DowngradeAction::Enable) => {
+                Err(downgrade::refuse(&request.version).into())
+            }
+            Ok(DowngradeAction::Cancel) => {
+                let version = ETCD_CLUSTER_VERSION.trim_end_matches(".0").to_owned();
+                let header = Some(self.header());
+                Ok(Response::new(pb::DowngradeResponse { header, version }))
+            }
+            Err(_) => Err(Status::unknown("etcdserver: unknown method")),
+        }
+    }
+}
+
+impl MaintenanceService {
+    /// Lets nobody pass but who may look after the cluster.
+    fn permit_root<T>(&self, request: &Request<T>) -> Result<(), Refusal> {
+        let caller = self.0.caller(request)?;
+        self.0.permit(&caller, &[Need::Root])
+    }
+
+    /// The header of an answer about this member as it is now.
+    fn header(&self) -> pb::ResponseHeader {
+        self.0.stamp().header(self.0.reader.revision())
     }
 }
 
