@@ -1,7 +1,10 @@
 //! The thread that takes applied rows to the engine, behind the log.
 //!
-//! Dead rows are reclaimed on the way, in slices with pauses: see `pace`. It wakes every [`INTERVAL`], or earlier when much waits or somebody asks. Its failure ends the
-//! process: nobody knows what the engine holds then, and the log has it all.
+//! Dead rows are reclaimed on the way, in slices with pauses: see `pace`.
+//!
+//! It wakes every [`INTERVAL`], or earlier when much waits, when somebody asks, or when a pause
+//! ends. Its failure ends the process: nobody knows what the engine holds then, and the log has it
+//! all.
 
 mod pace;
 
@@ -208,14 +211,14 @@ impl FlushHandle {
     /// flusher ends before.
     pub(crate) async fn reclaimed(&self, below: Revision) -> bool {
         let mut reclaimed = self.reclaimed_below.clone();
-        loop {
-            self.ask();
-            let done = reclaimed.wait_for(|reclaimed| *reclaimed >= below);
-            match tokio::time::timeout(RECLAIM_INTERVAL, done).await {
-                Ok(done) => return done.is_ok(),
-                Err(_) => continue,
+        while *reclaimed.borrow_and_update() < below {
+            if !self.round().await {
+                return false;
             }
+            // Ended or not, the next round tells.
+            let _ = tokio::time::timeout(RECLAIM_INTERVAL, reclaimed.changed()).await;
         }
+        true
     }
 
     /// Asks for a last round. The thread ends after it.

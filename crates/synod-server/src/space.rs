@@ -63,6 +63,11 @@ impl Space {
         self.quota
     }
 
+    /// The space in use, as of the last slot applied.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// Notes the space in use after a slot.
     pub(crate) fn applied(&self, used: u64) {
         self.used.store(used, Ordering::Relaxed);
@@ -173,13 +178,6 @@ pub(crate) enum Passed {
     Down(u64),
 }
 
-impl Space {
-    /// The space in use, as of the last slot applied.
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use synod_kv::AlarmReasons;
@@ -197,7 +195,7 @@ mod tests {
         assert_eq!(space.admit(9), Ok(()));
         let refused = NoRoom::Quota { used: 90, wanted: 10, quota: 100 };
         assert_eq!(space.admit(10), Err(refused));
-        assert_eq!(space.admit(u64::MAX).is_err(), true);
+        space.admit(u64::MAX).unwrap_err();
         space.applied(200);
         assert_eq!(space.admit(0), Ok(()));
         space.found_disk_low(true);
