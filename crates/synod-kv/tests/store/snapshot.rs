@@ -50,7 +50,7 @@ fn engine() -> MemoryEngine {
         store.slot_applied(slot, slot * 10, [5, 1]);
     }
     while flusher.flush(FlushLimits::default()).unwrap().more {}
-    let puts = [("a:auth", "1"), ("b:alarm", "2"), ("z", "")]
+    let puts = [("c:later", "1"), ("d:later", "2"), ("z", "")]
         .map(|(key, value)| (Bytes::from(key), Bytes::from(value)));
     engine.write(WriteBatch { puts: puts.to_vec(), ..WriteBatch::default() }).unwrap();
     engine
