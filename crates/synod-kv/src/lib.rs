@@ -14,7 +14,7 @@
 //! 8. [`Engine`]: ordered bytes on disk, which hold the values by revision.
 //! 9. `snapshot`: all rows of an engine as one stream of bytes, out and in again.
 //! 10. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`Flusher`] writes
-//!    behind.
+//!     behind.
 //!
 //! ```text
 //!             command of the log                 reads of clients, watches
