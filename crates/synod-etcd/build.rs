@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use prost::Message;
 
 /// The whole interface; files named here import the others.
-const FILES: [&str; 6] = [
+const FILES: [&str; 8] = [
     "etcdserverpb/auth.proto",
     "etcdserverpb/cluster.proto",
     "etcdserverpb/kv.proto",
     "etcdserverpb/lease.proto",
     "etcdserverpb/maintenance.proto",
     "etcdserverpb/watch.proto",
+    "v3electionpb/v3election.proto",
+    "v3lockpb/v3lock.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

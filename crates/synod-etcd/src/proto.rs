@@ -23,3 +23,13 @@ pub mod mvccpb {
     //! Keys and events.
     tonic::include_proto!("mvccpb");
 }
+
+pub mod v3electionpb {
+    //! Offices that one of many holds.
+    tonic::include_proto!("v3electionpb");
+}
+
+pub mod v3lockpb {
+    //! Locks.
+    tonic::include_proto!("v3lockpb");
+}

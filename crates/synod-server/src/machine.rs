@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use synod_kv::{Reply, Store};
+use synod_kv::{Reply, Revision, Store};
 use synod_paxos::{Ballot, LogTime, Prefix, ReplicaId, Slot};
 use synod_replica::{Entry, StateMachine};
+use tokio::sync::watch;
 
 use crate::engine::RedbEngine;
 use crate::expiry::Alarm;
@@ -47,13 +48,14 @@ impl KvMachine {
     }
 }
 
-/// Who wants to know what becomes of leases and of the log's time.
+/// Who wants to know what becomes of leases, of the log's time and of the store.
 #[derive(Clone, Debug)]
 pub(crate) struct LeaseWatch {
     pub(crate) clock: Arc<LogClock>,
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) figures: Arc<LeaseFigures>,
+    pub(crate) applied: watch::Sender<Revision>,
 }
 
 impl StateMachine for KvMachine {
@@ -83,6 +85,12 @@ impl StateMachine for KvMachine {
         let (slot, barrier) = (applied.end.as_u64() - 1, [round, replica.as_u64()]);
         self.store.slot_applied(slot, applied.time.as_millis(), barrier);
         self.leases.clock.stamped(applied.time.as_millis());
+        if self.leases.applied.receiver_count() > 0 {
+            let revision = self.store.revision();
+            self.leases
+                .applied
+                .send_if_modified(|told| std::mem::replace(told, revision) < revision);
+        }
         if self.leases.alarm.is_set() {
             self.leases.alarm.due(self.store.next_lease_due());
         }

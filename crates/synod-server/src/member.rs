@@ -14,7 +14,7 @@ use synod_transport::{
     BindError, Lane, Listening, PeerIdentity, Transport, TransportHandle, TransportOptions, Who,
 };
 use synod_wal::{FolderError, FsDisk};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -101,6 +101,7 @@ impl Member {
             alarm: Arc::default(),
             leadership: Arc::clone(&leadership),
             figures: Arc::default(),
+            applied: watch::Sender::new(store.revision()),
         };
         let transport = Arc::new(OnceLock::new());
         let mut events = EventLog {
@@ -232,7 +233,7 @@ impl Parts {
         fatal: FatalSink,
     ) -> Context {
         let Self { reader, flush, space, leases, metrics, transport } = self;
-        let LeaseWatch { clock, alarm, leadership, figures } = leases;
+        let LeaseWatch { clock, alarm, leadership, figures, applied } = leases;
         Context {
             config: Arc::clone(config),
             renewals: Renewals::start(handle.clone(), Arc::clone(&metrics)),
@@ -244,6 +245,7 @@ impl Parts {
             clock,
             alarm,
             lease_figures: figures,
+            applied,
             metrics,
             transport,
             fatal,

@@ -5,11 +5,14 @@
 
 mod access;
 mod cluster;
+mod election;
 pub(crate) mod housekeeping;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod move_leader;
+mod queue;
 mod refusal;
 mod snapshot;
 mod too_large;
@@ -22,12 +25,14 @@ use synod_etcd::proto::etcdserverpb::cluster_server::ClusterServer;
 use synod_etcd::proto::etcdserverpb::kv_server::KvServer;
 use synod_etcd::proto::etcdserverpb::lease_server::LeaseServer;
 use synod_etcd::proto::etcdserverpb::maintenance_server::MaintenanceServer;
+use synod_etcd::proto::v3electionpb::election_server::ElectionServer;
+use synod_etcd::proto::v3lockpb::lock_server::LockServer;
 use synod_etcd::response::Stamp;
 use synod_etcd::{Limits, unbuilt};
-use synod_kv::Reader;
+use synod_kv::{Reader, Revision};
 use synod_replica::Handle;
 use synod_transport::TransportHandle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -60,6 +65,8 @@ pub(crate) struct Context {
     pub(crate) space: Arc<Space>,
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) clock: Arc<LogClock>,
+    /// The revision that was applied last, told after each slot that made one.
+    pub(crate) applied: watch::Sender<Revision>,
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) lease_figures: Arc<LeaseFigures>,
     pub(crate) renewals: Renewals,
@@ -118,6 +125,8 @@ pub(crate) struct Services {
     scope: Scope,
     kv: KvServer<kv::KvService>,
     lease: LeaseServer<lease::LeaseService>,
+    lock: LockServer<lock::LockService>,
+    election: ElectionServer<election::ElectionService>,
     maintenance: MaintenanceServer<maintenance::MaintenanceService>,
     cluster: ClusterServer<cluster::ClusterService>,
 }
@@ -127,6 +136,8 @@ impl Services {
         let bytes_max = context.limits.request_bytes_max + Limits::MESSAGE_OVERHEAD_BYTES;
         let kv = kv::KvService(Arc::clone(&context));
         let lease = lease::LeaseService(Arc::clone(&context));
+        let lock = lock::LockService(Arc::clone(&context));
+        let election = election::ElectionService(Arc::clone(&context));
         let maintenance = maintenance::MaintenanceService(Arc::clone(&context));
         let cluster = cluster::ClusterService(Arc::clone(&context));
         Self {
@@ -134,6 +145,8 @@ impl Services {
             scope: Scope::Everything,
             kv: KvServer::new(kv).max_decoding_message_size(bytes_max),
             lease: LeaseServer::new(lease).max_decoding_message_size(bytes_max),
+            lock: LockServer::new(lock).max_decoding_message_size(bytes_max),
+            election: ElectionServer::new(election).max_decoding_message_size(bytes_max),
             maintenance: MaintenanceServer::new(maintenance).max_decoding_message_size(bytes_max),
             cluster: ClusterServer::new(cluster).max_decoding_message_size(bytes_max),
         }
@@ -186,6 +199,10 @@ impl Services {
             self.kv.call(request).await
         } else if path.starts_with("/etcdserverpb.Lease/") {
             self.lease.call(request).await
+        } else if path.starts_with("/v3lockpb.Lock/") {
+            self.lock.call(request).await
+        } else if path.starts_with("/v3electionpb.Election/") {
+            self.election.call(request).await
         } else if path.starts_with("/etcdserverpb.Maintenance/") {
             self.maintenance.call(request).await
         } else if path.starts_with("/etcdserverpb.Cluster/") {

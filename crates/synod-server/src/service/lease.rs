@@ -39,11 +39,7 @@ impl Lease for LeaseService {
         request: Request<pb::LeaseGrantRequest>,
     ) -> Answer<pb::LeaseGrantResponse> {
         let caller = self.0.caller(&request)?;
-        let config = &self.0.config;
-        let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(0);
-        let ttl_min =
-            lease::ttl_min(millis(config.heartbeat_interval), millis(config.election_timeout));
-        let grant = lease::grant_command(request.get_ref(), ttl_min);
+        let grant = lease::grant_command(request.get_ref(), self.0.lease_ttl_min());
         match self.0.propose(&caller, &Command::LeaseGrant(grant)).await? {
             StoreResponse::LeaseGrant(granted) => {
                 let revision = self.0.reader.revision();
