@@ -1,18 +1,21 @@
 //! Synod seen from outside: real processes, real sockets, real disks, clients that others wrote.
 //!
-//! Four commands use it:
+//! Six commands use it:
 //!
 //! * `compare` runs one list of `etcdctl` commands against a real etcd and against Synod, and
 //!   reports every difference ([`commands`], [`requests`], [`normal`]);
 //! * `chaos` kills members under load and checks the recorded history ([`load`], [`history`],
 //!   [`check`]), measures failover, and sends bad input;
 //! * `clients` runs real clients and their own tests against both ([`clients`]);
-//! * `bench` measures both side by side ([`measure`]).
+//! * `bench` measures both side by side ([`measure`]);
+//! * `alerts` holds the alert rules to real members ([`alerts`]);
+//! * `gateway` compares the JSON gateways ([`gateway`]).
 //!
 //! All of them start clusters through [`cluster`], whose processes end with the command, whatever
 //! way it ends.
 #![deny(missing_docs)]
 
+pub mod alerts;
 pub mod bad_input;
 pub mod check;
 pub mod clients;
@@ -21,7 +24,9 @@ pub mod commands;
 pub mod compare;
 pub mod etcdctl;
 pub mod failover;
+pub mod gateway;
 pub mod history;
+pub mod http;
 pub mod load;
 pub mod measure;
 pub mod normal;

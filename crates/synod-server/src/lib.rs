@@ -42,6 +42,7 @@ mod metrics;
 mod random;
 mod render;
 mod renewals;
+mod round_trip;
 mod run;
 mod server;
 mod service;

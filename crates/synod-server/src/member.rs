@@ -32,6 +32,7 @@ use crate::measured::MeasuredDisk;
 use crate::metrics::Metrics;
 use crate::random::random;
 use crate::renewals::Renewals;
+use crate::round_trip::{Found, RoundTrips};
 use crate::server::FatalSink;
 use crate::service::{self, Context};
 use crate::space::Space;
@@ -125,7 +126,7 @@ impl Member {
     }
 
     /// Starts to talk to the peers.
-    pub(crate) fn connect(&self, listening: Listening) {
+    pub(crate) fn connect(&self, listening: Listening, round_trips: RoundTrips) {
         let Context { config, handle, metrics, transport, .. } = &*self.context;
         let me = handle.me();
         let others = config.members.iter().filter(|member| member.id != config.member_id);
@@ -136,7 +137,8 @@ impl Member {
             about: Bytes::from(service::about(config)),
         };
         let (frames, gone) = (handle.clone(), handle.clone());
-        let bad_frames = BadFrames { metrics: Arc::clone(metrics), told: Mutex::new(None) };
+        let (asked, metrics) = (Arc::clone(transport), Arc::clone(metrics));
+        let bad_frames = BadFrames { metrics: Arc::clone(&metrics), told: Mutex::new(None) };
         let started = Transport::start(
             who,
             TransportOptions::default(),
@@ -146,13 +148,32 @@ impl Member {
                     id: ReplicaId::new(from.id),
                     incarnation: Incarnation::new(from.incarnation),
                 };
-                if let Err(error) = frames.deliver_frame(peer, frame) {
+                if let Some(found) = round_trips.find(&frame) {
+                    about_time(found, from.id, &asked, &metrics);
+                } else if let Err(error) = frames.deliver_frame(peer, frame) {
                     bad_frames.tell(peer, &error);
                 }
             },
             move |peer| gone.unreachable(ReplicaId::new(peer)),
         );
         assert!(transport.set(started).is_ok(), "a member connects once");
+    }
+}
+
+/// Answers a peer that asks how far it is, or notes its answer.
+fn about_time(found: Found, peer: u64, transport: &OnceLock<TransportHandle>, metrics: &Metrics) {
+    match found {
+        Found::Question(answer) => {
+            if let Some(transport) = transport.get() {
+                transport.send(peer, Lane::Control, answer);
+            }
+        }
+        Found::Answer(took) => {
+            metrics.round_trips.lock().entry(peer).or_default().observe(took);
+        }
+        Found::Nonsense => {
+            metrics.bad_frames.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 
 pub(crate) use calls::{CODES, Calls, Row};
-pub(crate) use histogram::{Buckets, Histogram, Ttl};
+pub(crate) use histogram::{Buckets, Histogram, Network, Ttl};
 
 use crate::events::REASONS;
 
@@ -41,6 +41,8 @@ pub(crate) struct Metrics {
     pub(crate) ignored: [AtomicU64; REASONS.len()],
     /// Calls by method and code.
     pub(crate) calls: Arc<Calls>,
+    /// Round trips to each peer.
+    pub(crate) round_trips: Mutex<BTreeMap<u64, Histogram<Network>>>,
     /// What `/health`, `/livez` and `/readyz` answered.
     pub(crate) probes: Probes,
 }

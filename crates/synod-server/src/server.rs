@@ -19,6 +19,7 @@ use crate::data_folder::{self, DataFolder};
 use crate::expiry;
 use crate::listener::{ListenError, Listener};
 use crate::member::{Member, StartError};
+use crate::round_trip::RoundTrips;
 use crate::service::{Context, Services, housekeeping};
 
 /// A running server.
@@ -32,6 +33,8 @@ pub struct Server {
     announcer: JoinHandle<()>,
     expiry: JoinHandle<()>,
     housekeeper: JoinHandle<()>,
+    /// Asks the members how far they are.
+    asker: JoinHandle<()>,
     flusher: std::thread::JoinHandle<()>,
     ended: oneshot::Receiver<Exit>,
     fatal: mpsc::Receiver<FatalReason>,
@@ -110,7 +113,8 @@ impl Server {
         let (sink, fatal) = FatalSink::new();
         let started = tokio::task::spawn_blocking(move || Member::start(&config, &sink)).await;
         let member = started.map_err(std::io::Error::other)??;
-        member.connect(listening);
+        let round_trips = RoundTrips::new();
+        member.connect(listening, round_trips);
         let Member { context, running, flusher, folder } = member;
 
         let (exit, ended) = oneshot::channel();
@@ -128,6 +132,7 @@ impl Server {
         let announcer = tokio::spawn(announce(Arc::clone(&context)));
         let expiry = tokio::spawn(expiry::run(Arc::clone(&context)));
         let housekeeper = tokio::spawn(housekeeping::keep(Arc::clone(&context)));
+        let asker = tokio::spawn(round_trips.ask(Arc::clone(&context)));
         Ok(Self {
             context,
             addresses,
@@ -137,6 +142,7 @@ impl Server {
             announcer,
             expiry,
             housekeeper,
+            asker,
             flusher,
             ended,
             fatal,
@@ -185,6 +191,7 @@ impl Server {
             announcer,
             expiry,
             housekeeper,
+            asker,
             flusher,
             mut ended,
             folder,
@@ -193,6 +200,7 @@ impl Server {
         announcer.abort();
         expiry.abort();
         housekeeper.abort();
+        asker.abort();
         hand_over(&context).await;
         stop.cancel();
         // A listener that panicked has said so.

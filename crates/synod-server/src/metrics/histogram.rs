@@ -14,6 +14,10 @@ pub(crate) trait Buckets {
 #[derive(Debug)]
 pub(crate) struct Disk;
 
+/// Of round trips, as etcd's: 0.1 ms, doubling.
+#[derive(Debug)]
+pub(crate) struct Network;
+
 /// Of calls, as etcd's: what Prometheus' libraries take when nobody says.
 #[derive(Debug)]
 pub(crate) struct Call;
@@ -28,6 +32,10 @@ impl Buckets for Ttl {
 
 impl Buckets for Disk {
     const MICROS: &'static [u64] = &doubling::<14>(1000);
+}
+
+impl Buckets for Network {
+    const MICROS: &'static [u64] = &doubling::<16>(100);
 }
 
 impl Buckets for Call {
@@ -115,6 +123,7 @@ mod tests {
 
     #[test]
     fn buckets_are_etcds() {
+        assert_eq!((Network::MICROS[0], Network::MICROS[15]), (100, 3_276_800));
         assert_eq!((Disk::MICROS[0], Disk::MICROS[13]), (1000, 8_192_000));
         assert_eq!(Call::MICROS.len(), 11);
     }

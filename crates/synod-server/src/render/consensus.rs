@@ -32,6 +32,8 @@ fn leader(page: &mut Page, context: &Context) {
     page.gauge("etcd_server_has_leader", "Whether a leader is known.", has_leader);
     let is_leader = u8::from(leadership.is_leader());
     page.gauge("etcd_server_is_leader", "Whether this member leads.", is_leader);
+    let is_learner = u8::from(context.is_learner());
+    page.gauge("etcd_server_is_learner", "Whether this member does not vote.", is_learner);
     page.counter(
         "etcd_server_leader_changes_seen_total",
         "How often there was a new leader.",

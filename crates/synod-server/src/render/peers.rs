@@ -15,6 +15,7 @@ pub(super) fn render(page: &mut Page, context: &Context) {
     let Some(transport) = context.transport.get() else { return };
     let stats = transport.stats();
     etcd(page, context, &stats);
+    round_trips(page, context);
     let refused = stats.refused;
     page.counter("synod_peer_refused_total", "Connections to the peer port refused.", refused);
     let bad = context.metrics.bad_frames.load(Ordering::Relaxed);
@@ -64,6 +65,14 @@ fn etcd(page: &mut Page, context: &Context, stats: &TransportStats) {
     let lost = sum(|lane| lane.connects.saturating_sub(u64::from(lane.connected)));
     for (peer, lost) in lost {
         page.line(name, &pair(peer), lost);
+    }
+}
+
+fn round_trips(page: &mut Page, context: &Context) {
+    let name = "etcd_network_peer_round_trip_time_seconds";
+    page.head(name, "histogram", "How long a message takes to a member and back.");
+    for (peer, histogram) in context.metrics.round_trips.lock().iter() {
+        page.buckets(name, &format!("To=\"{peer:x}\""), histogram);
     }
 }
 

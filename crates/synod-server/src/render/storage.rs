@@ -24,6 +24,10 @@ fn disk(page: &mut Page, context: &Context) {
 }
 
 fn store(page: &mut Page, context: &Context) {
+    // Without a quota nothing is near it, so it is as large as can be.
+    let quota = context.config.space.quota_bytes;
+    let quota = quota.map_or_else(|| "+Inf".to_owned(), |bytes| bytes.to_string());
+    page.gauge("etcd_server_quota_backend_bytes", "Bytes that the store may hold.", quota);
     // A store that cannot tell its size has other worries, and tells them itself.
     if let Ok(sizes) = context.reader.sizes() {
         let (disk, live) = (sizes.disk_bytes, sizes.live_bytes);

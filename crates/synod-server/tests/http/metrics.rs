@@ -1,6 +1,6 @@
 //! `/metrics`, against the table in `docs/metrics.md`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Member;
 use super::client::Client;
@@ -97,4 +97,59 @@ async fn calls_are_counted_from_begin_to_end_and_by_what_they_carry() {
         assert!(page.contains(&line), "{line:?} is not on the page");
     }
     member.stop().await;
+}
+
+/// Names of metrics in expressions of Prometheus, whatever surrounds them.
+fn names(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c: char| !is_part(c));
+    let ours = |word: &&str| {
+        let prefixes = ["etcd_", "grpc_server_", "process_", "os_", "synod_"];
+        prefixes.iter().any(|prefix| word.starts_with(prefix))
+    };
+    words.filter(ours).map(|word| word.trim_end_matches("_bucket").to_owned()).collect()
+}
+
+/// What the alert rules and the dashboard that etcd publishes are made of.
+const PUBLISHED: &str = "
+    etcd_disk_backend_commit_duration_seconds_bucket etcd_disk_wal_fsync_duration_seconds_bucket
+    etcd_mvcc_db_total_size_in_bytes etcd_mvcc_db_total_size_in_use_in_bytes
+    etcd_network_client_grpc_received_bytes_total etcd_network_client_grpc_sent_bytes_total
+    etcd_network_peer_received_bytes_total etcd_network_peer_round_trip_time_seconds_bucket
+    etcd_network_peer_sent_bytes_total etcd_network_peer_sent_failures_total
+    etcd_server_has_leader etcd_server_leader_changes_seen_total
+    etcd_server_proposals_applied_total etcd_server_proposals_committed_total
+    etcd_server_proposals_failed_total etcd_server_proposals_pending
+    etcd_server_quota_backend_bytes grpc_server_handled_total grpc_server_handling_seconds_bucket
+    grpc_server_started_total process_resident_memory_bytes";
+
+#[test]
+fn alerts_and_dashboards_are_made_of_metrics_that_there_are() {
+    let documented = documented();
+    for (whose, text) in [
+        ("etcd's rules and dashboard", PUBLISHED),
+        ("deploy/alerts.yaml", include_str!("../../../../deploy/alerts.yaml")),
+        ("deploy/grafana/synod.json", include_str!("../../../../deploy/grafana/synod.json")),
+    ] {
+        let names = names(text);
+        assert!(names.len() > 10, "{whose}");
+        for name in names {
+            assert!(documented.contains_key(&name), "{whose} has {name}, /metrics has not");
+        }
+    }
+}
+
+#[test]
+fn every_alert_leads_to_its_page() {
+    let runbooks = include_str!("../../../../docs/runbooks.md");
+    let rules = include_str!("../../../../deploy/alerts.yaml");
+    let mut alerts = 0;
+    for rule in rules.split("- alert: ").skip(1) {
+        let name = rule.lines().next().unwrap().trim();
+        assert!(runbooks.contains(&format!("\n## {name}\n")), "{name} has no page");
+        let link = format!("runbook_url: docs/runbooks.md#{}\n", name.to_lowercase());
+        assert!(rule.contains(&link), "{name} does not lead to its page");
+        alerts += 1;
+    }
+    assert_eq!(alerts, 15, "as many as etcd has");
 }
