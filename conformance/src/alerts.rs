@@ -1,9 +1,10 @@
 //! Alert rules on figures of real members, judged by Prometheus' own tool.
 //!
-//! Three members are scraped while all is well, then with one and with two of them killed. A second
-//! of theirs stands for a minute of the rules, so half an hour takes half a minute; quantiles do not
-//! mind, and rates only become smaller. What cannot be made to happen here (a disk that takes
-//! seconds, a store of gigabytes) is written over the figures of the good times.
+//! Three members are scraped while all is well, then with one and with two of them killed. A
+//! second of theirs stands for a minute of the rules, so half an hour takes half a minute: what is
+//! asked of quantiles stays the same, and rates only become smaller. What cannot be made to happen
+//! here (a disk that takes seconds, a store of gigabytes) is written over the figures of the good
+//! times.
 
 mod recording;
 

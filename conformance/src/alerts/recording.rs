@@ -139,6 +139,6 @@ mod tests {
         recording.tick(&[("m1".to_owned(), Some(page.to_owned()))]).unwrap();
         let series = recording.overwritten().series();
         let values: Vec<&str> = series.lines().skip(1).step_by(2).map(str::trim).collect();
-        assert_eq!(values, ["values: '7'", "values: '0'", "values: '6'", "values: '1'"]);
+        assert_eq!(values, ["values: '1'", "values: '7'", "values: '0'", "values: '6'"]);
     }
 }
