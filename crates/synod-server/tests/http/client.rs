@@ -107,6 +107,21 @@ impl Client {
     pub(crate) async fn post(&mut self, path: &str, json: &str) -> Answer {
         self.ask(Method::POST, path, &[], json.to_owned()).await
     }
+
+    /// Sends a request whose body goes on as long as the sender is kept.
+    pub(crate) async fn stream(
+        &mut self,
+        path: &str,
+        first: &str,
+    ) -> (mpsc::UnboundedSender<Bytes>, Stream) {
+        let (pieces, received) = mpsc::unbounded_channel();
+        pieces.send(first.to_owned().into()).unwrap();
+        let request = Request::builder().method(Method::POST).uri(uri(path)).header("host", "x");
+        let response = self.send(request.body(Pieces(received)).unwrap()).await;
+        let (parts, body) = response.into_parts();
+        let waiting = String::new();
+        (pieces, Stream { status: parts.status, headers: parts.headers, body, waiting })
+    }
 }
 
 fn uri(path: &str) -> String {
@@ -132,6 +147,19 @@ impl Stream {
             }
             None => false,
         }
+    }
+
+    /// The next line, as JSON; none at the end.
+    pub(crate) async fn line(&mut self) -> Option<Value> {
+        while !self.waiting.contains('\n') {
+            if !self.more().await {
+                assert_eq!(self.waiting, "", "a line has an end");
+                return None;
+            }
+        }
+        let end = self.waiting.find('\n').unwrap();
+        let line: String = self.waiting.drain(..=end).collect();
+        Some(serde_json::from_str(&line).unwrap())
     }
 }
 

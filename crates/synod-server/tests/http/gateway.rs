@@ -138,3 +138,30 @@ async fn browsers_may_ask_first() {
     assert!(allowed.contains("authorization"));
     member.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_takes_objects_as_they_come_and_answers_each_with_a_line() {
+    let member = Member::start(false).await;
+    let mut client = Client::one(member.address()).await;
+    let grant = client.post("/v3/lease/grant", r#"{"TTL":"60","ID":"7"}"#).await;
+    assert_eq!(content(&grant), json!({"ID": "7", "TTL": "60"}));
+    let (requests, mut answers) =
+        client.stream("/v3/lease/keepalive", r#"{"ID":"7"}{"ID":"8"}{"I"#).await;
+    assert_eq!(answers.status, StatusCode::OK);
+    assert_eq!(answers.headers["transfer-encoding"], "chunked");
+    let line = answers.line().await.unwrap();
+    assert_eq!((&line["result"]["ID"], &line["result"]["TTL"]), (&json!("7"), &json!("60")));
+    let line = answers.line().await.unwrap();
+    assert_eq!((&line["result"]["ID"], line["result"].get("TTL")), (&json!("8"), None));
+    requests.send(r#"D":"7"}"#.into()).unwrap();
+    assert_eq!(answers.line().await.unwrap()["result"]["TTL"], "60");
+    requests.send("garbage}".into()).unwrap();
+    let line = answers.line().await.unwrap();
+    assert_eq!((&line["error"]["code"], &line["error"]["http_code"]), (&json!(3), &json!(400)));
+    assert_eq!(answers.line().await, None);
+
+    let mut client = Client::one(member.address()).await;
+    let both = client.post("/v3/lease/keepalive", r#"{"ID":"7"} {"ID":"7"}"#).await;
+    assert_eq!(both.text.lines().count(), 2, "a body that ends, ends the stream: {both:?}");
+    member.stop().await;
+}

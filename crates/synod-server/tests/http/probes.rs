@@ -89,3 +89,31 @@ async fn the_gateway_can_be_switched_off() {
     assert_eq!(client.get("/health").await.status, StatusCode::OK);
     member.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alarms_make_a_member_unhealthy_and_only_corruption_makes_it_unready() {
+    let member = Member::start(false).await;
+    let mut client = Client::one(member.address()).await;
+    let list = client.post("/v3/cluster/member/list", "{}").await.json();
+    let id = list["members"][0]["ID"].as_str().unwrap().to_owned();
+    for (alarm, ready) in
+        [("NOSPACE", StatusCode::OK), ("CORRUPT", StatusCode::SERVICE_UNAVAILABLE)]
+    {
+        let raise = format!(r#"{{"action":"ACTIVATE","memberID":"{id}","alarm":"{alarm}"}}"#);
+        let raised = client.post("/v3/maintenance/alarm", &raise).await;
+        assert_eq!(raised.json()["alarms"][0]["alarm"], alarm, "{raised:?}");
+        let health = client.get("/health").await;
+        assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE, "{alarm}");
+        let text = format!("{{\"health\":\"false\",\"reason\":\"ALARM {alarm}\"}}\n");
+        assert_eq!(health.text, text);
+        let excluded = client.get(&format!("/health?exclude={alarm}")).await;
+        assert_eq!(excluded.status, StatusCode::OK, "{alarm}");
+        let checked = client.get("/readyz/data_corruption").await;
+        assert_eq!(checked.status, ready, "{checked:?}");
+        assert_eq!(client.get("/livez").await.status, StatusCode::OK, "{alarm}");
+        let lower = raise.replace("ACTIVATE", "DEACTIVATE");
+        assert_eq!(client.post("/v3/maintenance/alarm", &lower).await.status, StatusCode::OK);
+    }
+    assert_eq!(client.get("/health").await.status, StatusCode::OK);
+    member.stop().await;
+}
