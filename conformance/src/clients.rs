@@ -7,12 +7,15 @@
 
 pub mod control;
 pub mod crate_tests;
+pub mod errors;
 pub mod etcdctl;
 pub mod lines;
 pub mod machine;
 pub mod npm;
 pub mod pair;
+pub mod patroni;
 pub mod play;
+pub mod provoke;
 pub mod python;
 pub mod report;
 pub mod scenario;

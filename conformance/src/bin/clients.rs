@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use conformance::clients::machine::Machine;
 use conformance::clients::pair::Programs;
 use conformance::clients::report::{Report, Test, known};
-use conformance::clients::{crate_tests, etcdctl, npm, python};
+use conformance::clients::{crate_tests, errors, etcdctl, npm, patroni, python};
 use conformance::cluster::Program;
 
 /// Install real clients, run them against a real etcd and against Synod, and report differences.
@@ -41,12 +41,16 @@ struct Arguments {
 enum Suite {
     /// The command-line client, from processes and streams on.
     Etcdctl,
+    /// Each error that can be provoked.
+    Errors,
     /// The Python client's own tests.
     Python,
     /// The JavaScript client.
     Npm,
     /// The Rust client's own tests.
     Rust,
+    /// PostgreSQL kept alive by Patroni.
+    Patroni,
 }
 
 #[tokio::main]
@@ -85,8 +89,10 @@ async fn run(
 ) -> anyhow::Result<Vec<Test>> {
     match suite {
         Suite::Etcdctl => etcdctl::run(programs, only).await,
+        Suite::Errors => errors::run(programs).await,
         Suite::Python => python::run(machine, programs).await,
         Suite::Npm => npm::run(machine, programs).await,
         Suite::Rust => crate_tests::run(machine, programs).await,
+        Suite::Patroni => patroni::run(machine, programs).await,
     }
 }

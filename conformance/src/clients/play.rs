@@ -243,12 +243,13 @@ impl Job {
             // It may have ended by itself between the two lines.
             let _ = rustix::process::kill_process(id, Signal::INT);
         }
-        // Waiting would close its input, and a closed input can end it before the signal does.
-        let _held = self.child.stdin.take();
+        // Waiting would close its input, which can end it before the signal does.
+        let held = self.child.stdin.take().filter(|_| ending == Ending::Interrupt);
         let Ok(status) = tokio::time::timeout(at_most, self.child.wait()).await else {
             self.child.kill().await?;
             bail!("{} still runs after {at_most:?}", self.words.join(" "));
         };
+        drop(held);
         // What its own children hold open ends with them; a second is enough to read the rest.
         for stream in [&mut self.stdout, &mut self.stderr] {
             let _ = tokio::time::timeout(Duration::from_secs(1), &mut stream.reader).await;
