@@ -25,7 +25,7 @@ const POSTGRESQL: &str = "/usr/lib/postgresql/15/bin";
 /// The scenario takes about three minutes.
 const SCENARIO_MAX: Duration = Duration::from_secs(420);
 
-/// Runs the scenario with Synod as the store. What it checks holds or does not; nothing is compared.
+/// Runs the scenario with Synod as the store. What it checks holds or not; nothing is compared.
 pub async fn run(machine: &Machine, programs: &Programs) -> anyhow::Result<Vec<Test>> {
     let postgres = format!("{POSTGRESQL}/postgres");
     machine.packages(&[(&postgres, "postgresql-15"), ("setpriv", "util-linux")]).await?;
