@@ -53,13 +53,19 @@ pub fn message(alarm: &Alarm) -> pb::AlarmMember {
     pb::AlarmMember { member_id: alarm.member, alarm: kind.into() }
 }
 
+/// The name of a kind of alarm.
+#[must_use]
+pub const fn name(kind: AlarmKind) -> &'static str {
+    match kind {
+        AlarmKind::NoSpace => "NOSPACE",
+        AlarmKind::Corrupt => "CORRUPT",
+    }
+}
+
 /// An alarm as it stands among the errors of a status: etcd's own text, with the space at its end.
 #[must_use]
 pub fn text(alarm: &Alarm) -> String {
-    let kind = match alarm.kind {
-        AlarmKind::NoSpace => "NOSPACE",
-        AlarmKind::Corrupt => "CORRUPT",
-    };
+    let kind = name(alarm.kind);
     match alarm.member {
         0 => format!("alarm:{kind} "),
         member => format!("memberID:{member} alarm:{kind} "),

@@ -46,6 +46,8 @@ struct Shared {
     stable_slot: AtomicU64,
     /// Somebody's thread stands still until a round is done.
     awaited: AtomicBool,
+    /// Rows reclaimed since the start.
+    reclaimed_rows: AtomicU64,
     /// Slots from this one on must wait: the log does not hold them durably yet.
     allowed_below: AtomicU64,
 }
@@ -79,6 +81,7 @@ pub(crate) fn start<E: Engine>(
         progressed: Condvar::new(),
         stable_slot: AtomicU64::new(stable_slot),
         awaited: AtomicBool::new(false),
+        reclaimed_rows: AtomicU64::new(0),
         allowed_below: AtomicU64::new(stable_slot),
     });
     let (done, rounds_done) = watch::channel(0);
@@ -135,6 +138,8 @@ fn flush_all<E: Engine>(
         let flushed = flusher.flush(FlushLimits { slot_below, reclaim_max, ..LIMITS })?;
         shared.stable_slot.store(flushed.applied_slot, Ordering::Release);
         if flushed.reclaimed > 0 {
+            let rows = u64::try_from(flushed.reclaimed).unwrap_or(u64::MAX);
+            shared.reclaimed_rows.fetch_add(rows, Ordering::Relaxed);
             slices.took(start.elapsed(), Instant::now());
         }
         if let Some(below) = flushed.reclaimed_below {
@@ -161,6 +166,11 @@ impl FlushHandle {
     /// Everything below survives a crash without the log.
     pub(crate) fn stable_slot(&self) -> u64 {
         self.shared.stable_slot.load(Ordering::Acquire)
+    }
+
+    /// How many dead rows were reclaimed since the start.
+    pub(crate) fn reclaimed_rows(&self) -> u64 {
+        self.shared.reclaimed_rows.load(Ordering::Relaxed)
     }
 
     /// Asks for a round now; gives its number.

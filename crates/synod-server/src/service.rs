@@ -29,7 +29,7 @@ use synod_etcd::proto::v3electionpb::election_server::ElectionServer;
 use synod_etcd::proto::v3lockpb::lock_server::LockServer;
 use synod_etcd::response::Stamp;
 use synod_etcd::{Limits, unbuilt};
-use synod_kv::{AlarmKind, Reader, Revision};
+use synod_kv::{Reader, Revision};
 use synod_replica::Handle;
 use synod_transport::TransportHandle;
 use tokio::sync::{Semaphore, watch};
@@ -98,12 +98,11 @@ impl Context {
 impl Context {
     /// The alarms that are raised, by etcd's names.
     pub(crate) fn alarms(&self) -> Vec<&'static str> {
-        let alarms = self.reader.alarms().into_iter();
-        let name = |kind| match kind {
-            AlarmKind::NoSpace => "NOSPACE",
-            AlarmKind::Corrupt => "CORRUPT",
-        };
-        alarms.map(|alarm| name(alarm.kind)).collect()
+        let mut names: Vec<_> =
+            self.reader.alarms().iter().map(|alarm| synod_etcd::alarm::name(alarm.kind)).collect();
+        // One line for each kind, however many members raised it: they are in order.
+        names.dedup();
+        names
     }
 
     /// Whether this member does not vote.

@@ -30,13 +30,24 @@ fn store(page: &mut Page, context: &Context) {
     page.gauge("etcd_server_quota_backend_bytes", "Bytes that the store may hold.", quota);
     // A store that cannot tell its size has other worries, and tells them itself.
     if let Ok(sizes) = context.reader.sizes() {
-        let (disk, live) = (sizes.disk_bytes, sizes.live_bytes);
+        let (disk, used) = (sizes.disk_bytes, sizes.used_bytes);
         page.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of the store on disk.", disk);
-        page.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of live data.", live);
+        page.gauge(
+            "etcd_mvcc_db_total_size_in_use_in_bytes",
+            "Bytes in use, as the quota counts them.",
+            used,
+        );
         page.gauge("etcd_debugging_mvcc_keys_total", "Keys that exist.", sizes.live_keys);
         let waiting = sizes.overlay_bytes;
         page.gauge("synod_store_overlay_bytes", "Bytes that wait for the engine.", waiting);
     }
+    page.counter(
+        "etcd_debugging_mvcc_db_compaction_keys_total",
+        "Rows reclaimed after compactions.",
+        context.flush.reclaimed_rows(),
+    );
+    // Nothing that is done for Defragment keeps anybody waiting.
+    page.gauge("etcd_disk_defrag_inflight", "Whether a defragmentation is under way.", 0);
     let revision = context.reader.revision().as_i64();
     page.gauge("etcd_debugging_mvcc_current_revision", "The store's revision.", revision);
 }
