@@ -8,8 +8,9 @@
 //! 4. [`response`]: from the store's answer to a message; this cannot fail.
 //!    [`lease`]: both ways, for leases.
 //! 5. [`json`]: the same messages as JSON, and the paths they have over HTTP.
-//! 6. [`alarm`], [`downgrade`]: what only concerns whoever looks after a cluster.
-//! 7. [`unbuilt`]: the answer to what is not there yet.
+//! 6. [`watch`]: what a watch asks for, and events that are encoded once for all who watch.
+//! 7. [`alarm`], [`downgrade`]: what only concerns whoever looks after a cluster.
+//! 8. [`unbuilt`]: the answer to what is not there yet.
 //!
 //! ```text
 //!   RangeRequest ──request──▶ Range, Command ─▶ (log, store) ─▶ Reply ──response──▶ RangeResponse
@@ -29,6 +30,7 @@ mod refusal;
 pub mod request;
 pub mod response;
 pub mod unbuilt;
+pub mod watch;
 
 pub use error::EtcdError;
 pub use limits::Limits;

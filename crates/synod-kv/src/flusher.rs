@@ -88,7 +88,7 @@ impl<E: Engine> Flusher<E> {
             rows: plan.map_or(0, |plan| plan.rows),
             reclaimed,
             reclaimed_below: state.reclaimed_below(),
-            more: !state.overlay.is_flushed() || state.has_garbage(),
+            more: !state.overlay.is_flushed() || state.has_garbage(self.shared.hold.revision()),
         })
     }
 
@@ -149,7 +149,10 @@ impl<E: Engine> Flusher<E> {
     fn reclaim(&self, rows_max: usize, batch: &mut WriteBatch) {
         while batch.deletes.len() < rows_max {
             let room = (rows_max - batch.deletes.len()).min(RECLAIM_CHUNK);
-            let dead = self.shared.state.write().reclaim(room);
+            let dead = {
+                let mut state = self.shared.state.write();
+                state.reclaim(room, self.shared.hold.revision())
+            };
             batch.deletes.extend(dead.iter().map(|at| row_key(*at)));
             if dead.len() < room {
                 return;

@@ -1,4 +1,7 @@
 //! The history of changes, as watches read it.
+//!
+//! Two things read it: [`crate::Reader::history`] from any revision that is not compacted, and
+//! [`crate::Tail`], which follows what is applied and holds back what it has not read yet.
 
 use bytes::Bytes;
 
@@ -57,6 +60,25 @@ impl Event {
     }
 }
 
+/// Which part of history to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    /// The first revision.
+    pub(crate) from: Revision,
+    /// The first revision that is not read; none to read up to the current one.
+    pub(crate) below: Option<Revision>,
+    pub(crate) floor: Floor,
+}
+
+/// What history is read down to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Floor {
+    /// The compact revision, as for everybody.
+    Compact,
+    /// What is really gone: for who holds rows back that are compacted.
+    Reclaimed,
+}
+
 /// The next rows of history, or where in the engine they are.
 enum Rows {
     Here(Vec<Row>),
@@ -67,18 +89,19 @@ enum Rows {
 /// Reads history from a revision on. See [`crate::Reader::history`].
 pub(crate) fn read<E: Engine>(
     shared: &Shared<E>,
-    from: Revision,
+    span: Span,
     limits: HistoryLimits,
 ) -> Result<History, ReadError<E::Error>> {
-    let from = from.max(Revision::FIRST);
+    let from = span.from.max(Revision::FIRST);
     let revision = shared.state.read().meta.revision;
+    let end = span.below.map_or(revision.next(), |below| below.min(revision.next()));
     let mut told = Telling { events: Vec::new(), bytes: 0, limits };
     let mut at = Position::start_of(from);
     let next = loop {
-        if at.revision > revision {
-            break revision.next().max(from);
+        if at.revision >= end {
+            break end.max(from);
         }
-        let rows = match next_rows(shared, at, revision)? {
+        let rows = match next_rows(shared, at, end) {
             Rows::Here(rows) => rows,
             Rows::Engine(to) => {
                 let rows = engine_rows(shared, at, to)?;
@@ -94,11 +117,53 @@ pub(crate) fn read<E: Engine>(
         }
         at = match rows.last() {
             Some(last) => Position { sub: last.version.at.sub + 1, ..last.version.at },
-            None => Position::start_of(revision.next()),
+            None => Position::start_of(end),
         };
     };
-    check(shared, from)?;
+    check(shared, from, span.floor)?;
     Ok(History { events: told.events, next, revision })
+}
+
+/// A key as it was just before a revision; none if it was not there.
+pub(crate) fn before<E: Engine>(
+    shared: &Shared<E>,
+    key: &[u8],
+    revision: Revision,
+    floor: Floor,
+) -> Result<Option<KeyValue>, ReadError<E::Error>> {
+    let at = revision.previous();
+    let version = {
+        let state = shared.state.read();
+        let seen = state.tree.get(key).and_then(|versions| versions.seen_at(at));
+        match seen.filter(|version| version.live.is_some()) {
+            Some(version) => match state.overlay.get(version.at) {
+                Some(row) => Err(row.key_value()),
+                None => Ok(Some(version)),
+            },
+            None => Ok(None),
+        }
+    };
+    let found = match version {
+        Err(here) => Some(here),
+        Ok(None) => None,
+        Ok(Some(version)) => {
+            let row_key = row_key(version.at);
+            match shared.engine.get(&row_key).map_err(StorageError::Engine)? {
+                Some(bytes) => {
+                    let row = Row::decode(&row_key, &bytes).map_err(StorageError::Row)?;
+                    Some(row.key_value())
+                }
+                None => {
+                    check(shared, at, floor)?;
+                    let revision = version.at.revision;
+                    return Err(StorageError::MissingRow { revision }.into());
+                }
+            }
+        }
+    };
+    // Looked at last: what was found is what was there unless something was taken meanwhile.
+    check(shared, at, floor)?;
+    Ok(found)
 }
 
 struct Telling {
@@ -128,29 +193,33 @@ impl Telling {
     }
 }
 
-fn check<E: Engine>(shared: &Shared<E>, from: Revision) -> Result<(), ReadError<E::Error>> {
-    let compacted = shared.state.read().meta.compact;
-    if from < compacted {
-        return Err(ReadError::Compacted { requested: from, compacted });
+fn check<E: Engine>(
+    shared: &Shared<E>,
+    from: Revision,
+    floor: Floor,
+) -> Result<(), ReadError<E::Error>> {
+    let state = shared.state.read();
+    let lowest = match floor {
+        Floor::Compact => state.meta.compact,
+        Floor::Reclaimed => state.reclaimed(),
+    };
+    if from < lowest {
+        return Err(ReadError::Compacted { requested: from, compacted: state.meta.compact });
     }
     Ok(())
 }
 
 /// Rows leave the overlay from its front, after the engine has them: what is below its first row
 /// is in the engine.
-fn next_rows<E: Engine>(
-    shared: &Shared<E>,
-    at: Position,
-    revision: Revision,
-) -> Result<Rows, ReadError<E::Error>> {
+fn next_rows<E: Engine>(shared: &Shared<E>, at: Position, end: Revision) -> Rows {
     let state = shared.state.read();
-    let end = Position::start_of(revision.next());
+    let end = Position::start_of(end);
     let first = state.overlay.first().unwrap_or(end).min(end);
     if at < first {
-        return Ok(Rows::Engine(first));
+        return Rows::Engine(first);
     }
     let rows = state.overlay.from(at).take_while(|row| row.version.at < end);
-    Ok(Rows::Here(rows.take(CHUNK_ROWS).cloned().collect()))
+    Rows::Here(rows.take(CHUNK_ROWS).cloned().collect())
 }
 
 fn engine_rows<E: Engine>(

@@ -14,7 +14,7 @@
 //! 8. [`Engine`]: ordered bytes on disk, which hold the values by revision.
 //! 9. `snapshot`: all rows of an engine as one stream of bytes, out and in again.
 //! 10. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`Flusher`] writes
-//!     behind.
+//!     behind, [`Tail`] follows history.
 //!
 //! ```text
 //!             command of the log                 reads of clients, watches
@@ -76,6 +76,7 @@ mod snapshot;
 mod space;
 mod state;
 mod store;
+mod tail;
 mod tree;
 mod txn;
 mod versions;
@@ -116,4 +117,5 @@ pub use snapshot::{
 };
 pub use space::{LEASE_SPACE, VERSION_SPACE};
 pub use store::{OVERLAY_BYTES_MAX, Store};
+pub use tail::Tail;
 pub use txn::{Compare, Comparison, Op, Target, Txn, TxnError};

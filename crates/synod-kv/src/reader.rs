@@ -11,15 +11,16 @@ use crate::command::Range;
 use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::error::{ReadError, StorageError};
-use crate::history::{self, History, HistoryLimits};
+use crate::history::{self, Floor, History, HistoryLimits, Span};
 use crate::key::KeyRange;
 use crate::lease::LeaseStatus;
 use crate::read::{CHUNK_KEYS, Snapshot, Walk};
-use crate::response::{OpResponse, RangeResponse, TxnResponse};
+use crate::response::{KeyValue, OpResponse, RangeResponse, TxnResponse};
 use crate::revision::Revision;
 use crate::snapshot::{SnapshotOrigin, SnapshotSource};
 use crate::state::State;
 use crate::store::Shared;
+use crate::tail::Tail;
 use crate::txn::{Op, Txn};
 
 /// Answers reads, on any thread. Cheap to clone.
@@ -97,7 +98,7 @@ impl<E: Engine> Reader<E> {
         caller: &Caller,
         needs: impl FnOnce() -> Vec<Need>,
     ) -> Result<Read<'_, E>, AuthError> {
-        let Shared { state, engine } = &*self.shared;
+        let Shared { state, engine, .. } = &*self.shared;
         let current = {
             let state = state.read();
             if state.auth.is_enabled() {
@@ -187,7 +188,48 @@ impl<E: Engine> Reader<E> {
         limits: HistoryLimits,
     ) -> Result<History, ReadError<E::Error>> {
         self.permit(caller, &[Need::Read(KeyRange::all())])?;
-        history::read(&self.shared, from, limits)
+        let span = Span { from, below: None, floor: Floor::Compact };
+        history::read(&self.shared, span, limits)
+    }
+
+    /// The same, but nothing from revision `below` on.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn history_below(
+        &self,
+        caller: &Caller,
+        from: Revision,
+        below: Revision,
+        limits: HistoryLimits,
+    ) -> Result<History, ReadError<E::Error>> {
+        self.permit(caller, &[Need::Read(KeyRange::all())])?;
+        let span = Span { from, below: Some(below), floor: Floor::Compact };
+        history::read(&self.shared, span, limits)
+    }
+
+    /// A key as it was just before a revision; none if it was not there.
+    ///
+    /// # Errors
+    /// If the caller may not read everything; if what was then is compacted; if the engine fails.
+    pub fn before(
+        &self,
+        caller: &Caller,
+        key: &[u8],
+        revision: Revision,
+    ) -> Result<Option<KeyValue>, ReadError<E::Error>> {
+        self.permit(caller, &[Need::Read(KeyRange::all())])?;
+        history::before(&self.shared, key, revision, Floor::Compact)
+    }
+
+    /// Follows history from the next revision on, for the member itself: whom it tells what is for
+    /// it to check. There is one tail at a time.
+    ///
+    /// # Panics
+    /// If there is another.
+    #[must_use]
+    pub fn tail(&self) -> Tail<E> {
+        Tail::new(Arc::clone(&self.shared))
     }
 
     /// Hashes all keys and values at a revision; none for the current one.

@@ -38,6 +38,12 @@ impl Revision {
         self.0
     }
 
+    /// The revision before this one; before [`Revision::ZERO`] there is only [`Revision::NEVER`].
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        if self.0 <= Self::NEVER.0 { Self::NEVER } else { Self(self.0 - 1) }
+    }
+
     /// The revision after this one.
     ///
     /// # Panics

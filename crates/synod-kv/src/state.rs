@@ -41,6 +41,8 @@ pub(crate) struct State {
     graveyard: Graveyard,
     /// What the engine holds.
     durable: Meta,
+    /// Up to where rows have been reclaimed: from this revision on, all of history is there.
+    reclaimed: Revision,
     live_bytes: u64,
     /// Live keys that have a lease.
     leased_keys: u64,
@@ -59,6 +61,7 @@ impl State {
             changes: 0,
             graveyard: Graveyard::default(),
             durable: meta,
+            reclaimed: meta.compact,
             live_bytes: 0,
             leased_keys: 0,
         }
@@ -85,6 +88,12 @@ impl State {
         let live = VERSION_SPACE * u64::try_from(self.tree.live()).unwrap_or(u64::MAX);
         let leases = LEASE_SPACE * u64::try_from(self.leases.len()).unwrap_or(u64::MAX);
         self.live_bytes + live + leases + self.graveyard.kept()
+    }
+
+    /// The first revision from which on all of history is there. Not above the compact revision,
+    /// and not the same on every member.
+    pub(crate) const fn reclaimed(&self) -> Revision {
+        self.reclaimed
     }
 
     /// Live keys that have a lease: all of them are attached to one that exists.
@@ -245,27 +254,32 @@ impl State {
     }
 
     /// Takes up to `rows_max` dead versions from the index; their rows may go from the engine.
-    pub(crate) fn reclaim(&mut self, rows_max: usize) -> Vec<Position> {
+    /// What a read at revision `held` or later sees stays.
+    pub(crate) fn reclaim(&mut self, rows_max: usize, held: Revision) -> Vec<Position> {
+        let up_to = self.durable.compact.min(held);
         let mut reclaimed = Vec::new();
         while reclaimed.len() < rows_max
-            && let Some(dead) = self.graveyard.pop_dead(self.durable.compact)
+            && let Some(dead) = self.graveyard.pop_dead(up_to)
         {
             let known = self.tree.edit(&dead.key, |versions| versions.forget(dead.at));
             assert_eq!(known, Some(true), "a dead version stays until it is reclaimed once");
             reclaimed.push(dead.at);
         }
+        if !reclaimed.is_empty() {
+            self.reclaimed = self.reclaimed.max(up_to);
+        }
         reclaimed
     }
 
     /// Whether [`State::reclaim`] has something to do.
-    pub(crate) fn has_garbage(&self) -> bool {
-        self.graveyard.has_dead(self.durable.compact)
+    pub(crate) fn has_garbage(&self, held: Revision) -> bool {
+        self.graveyard.has_dead(self.durable.compact.min(held))
     }
 
     /// The compact revision below which nothing is left to reclaim. That of the engine, once all
     /// that is dead to it has gone.
     pub(crate) fn reclaimed_below(&self) -> Option<Revision> {
-        (!self.has_garbage()).then_some(self.durable.compact)
+        (!self.graveyard.has_dead(self.durable.compact)).then_some(self.durable.compact)
     }
 
     fn next_position(&mut self) -> Position {

@@ -17,6 +17,7 @@ use crate::response::{ApplyError, Reply};
 use crate::revision::{Position, Revision};
 use crate::row::{self, LEASES_START, META_KEY, Meta, ROWS_END, Row, row_key};
 use crate::state::State;
+use crate::tail::Hold;
 
 /// The key-value store, owned by the thread that applies the log.
 ///
@@ -34,6 +35,7 @@ pub struct Store<E> {
 pub(crate) struct Shared<E> {
     pub(crate) state: RwLock<State>,
     pub(crate) engine: E,
+    pub(crate) hold: Hold,
 }
 
 /// How many bytes of rows may wait for the engine before [`Store::must_wait`] says so.
@@ -50,7 +52,7 @@ impl<E: Engine> Store<E> {
     /// If the engine fails, or holds what no store wrote.
     pub fn open(engine: E) -> Result<(Self, Flusher<E>), StorageError<E::Error>> {
         let state = load(&engine)?;
-        let shared = Arc::new(Shared { state: RwLock::new(state), engine });
+        let shared = Arc::new(Shared { state: RwLock::new(state), engine, hold: Hold::default() });
         Ok((Self { shared: Arc::clone(&shared), failed: false }, Flusher::new(shared)))
     }
 

@@ -16,8 +16,9 @@
 //! 4. `member`: the parts put together; `events`: what the protocol tells.
 //!    `log_clock`, `expiry`, `renewals`: leases, as far as they need a clock.
 //! 5. `space`, `disk_space`, `auto_compaction`: what the member does about space by itself.
-//! 6. `service`: gRPC; `http`: health, version, metrics; `listener`: the port they share.
-//! 7. [`Server`] and [`run`]: from start to end.
+//! 6. `watch`: who follows what is applied, and how far each has come.
+//! 7. `service`: gRPC; `http`: health, version, metrics; `listener`: the port they share.
+//! 8. [`Server`] and [`run`]: from start to end.
 #![deny(missing_docs)]
 
 mod auto_compaction;
@@ -48,6 +49,7 @@ mod server;
 mod service;
 pub mod snapshot;
 mod space;
+mod watch;
 
 pub use config::{
     AuthConfig, AuthToken, AutoCompaction, ClusterState, ConfigError, HttpConfig, LimitsConfig,

@@ -15,6 +15,7 @@ use crate::lease_figures::LeaseFigures;
 use crate::log_clock::LogClock;
 use crate::server::{FatalReason, FatalSink};
 use crate::space::Space;
+use crate::watch::Watches;
 
 /// Applies what the log has chosen to the store.
 #[derive(Debug)]
@@ -24,6 +25,11 @@ pub(crate) struct KvMachine {
     fatal: FatalSink,
     leases: LeaseWatch,
     space: Arc<Space>,
+    watches: Watches,
+    /// The revision after the last command.
+    revision: Revision,
+    /// The revision that watches were told of last.
+    told: Revision,
     /// The store has failed: nothing is applied any more, and the process is about to end.
     failed: bool,
 }
@@ -43,8 +49,10 @@ impl KvMachine {
         fatal: FatalSink,
         leases: LeaseWatch,
         space: Arc<Space>,
+        watches: Watches,
     ) -> Self {
-        Self { store, flush, fatal, leases, space, failed: false }
+        let [revision, told] = [Revision::ZERO; 2];
+        Self { store, flush, fatal, leases, space, watches, revision, told, failed: false }
     }
 }
 
@@ -71,6 +79,7 @@ impl StateMachine for KvMachine {
             self.fatal.tell(FatalReason::Store(error.to_string()));
             StoreFailed
         })?;
+        self.revision = reply.revision;
         if let Ok(response) = &reply.result {
             self.leases.figures.count(response, self.leases.leadership.is_leader());
         }
@@ -95,6 +104,10 @@ impl StateMachine for KvMachine {
             self.leases.alarm.due(self.store.next_lease_due());
         }
         self.space.applied(self.store.used_bytes());
+        if self.revision > self.told {
+            self.told = self.revision;
+            self.watches.applied();
+        }
         if self.store.overlay_bytes() >= HURRY_BYTES {
             self.flush.ask();
         }

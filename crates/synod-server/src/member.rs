@@ -36,6 +36,7 @@ use crate::round_trip::{Found, RoundTrips};
 use crate::server::FatalSink;
 use crate::service::{self, Context};
 use crate::space::Space;
+use crate::watch::{self, HubOptions, Watches};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,7 @@ pub(crate) struct Member {
     pub(crate) context: Arc<Context>,
     pub(crate) running: Running<KvMachine>,
     pub(crate) flusher: std::thread::JoinHandle<()>,
+    pub(crate) watcher: std::thread::JoinHandle<()>,
     /// Keeps the lock.
     pub(crate) folder: DataFolder,
 }
@@ -104,6 +106,7 @@ impl Member {
             figures: Arc::default(),
             applied: watch::Sender::new(store.revision()),
         };
+        let watches = Watches::default();
         let transport = Arc::new(OnceLock::new());
         let mut events = EventLog {
             config: Arc::clone(config),
@@ -116,13 +119,23 @@ impl Member {
             identity(config, incarnation)?,
             runtime_options(config),
             (log, recovered),
-            KvMachine::new(store, flush.clone(), fatal.clone(), leases.clone(), Arc::clone(&space)),
+            KvMachine::new(
+                store,
+                flush.clone(),
+                fatal.clone(),
+                leases.clone(),
+                Arc::clone(&space),
+                watches.clone(),
+            ),
             PeerOutbox(Arc::clone(&transport)),
             move |event| events.take(event),
         )?;
-        let parts = Parts { reader, flush, space, leases, metrics, transport };
+        let progress_interval = config.pace.watch_progress_interval;
+        let options = HubOptions { progress_interval, ..HubOptions::default() };
+        let watcher = watch::start(&watches, reader.clone(), options, fatal.clone())?;
+        let parts = Parts { reader, flush, space, watches, leases, metrics, transport };
         let context = Arc::new(parts.context(config, running.handle().clone(), fatal.clone()));
-        Ok(Self { context, running, flusher, folder })
+        Ok(Self { context, running, flusher, watcher, folder })
     }
 
     /// Starts to talk to the peers.
@@ -241,6 +254,7 @@ struct Parts {
     reader: Reader<RedbEngine>,
     flush: FlushHandle,
     space: Arc<Space>,
+    watches: Watches,
     leases: LeaseWatch,
     metrics: Arc<Metrics>,
     transport: Arc<OnceLock<TransportHandle>>,
@@ -253,7 +267,7 @@ impl Parts {
         handle: Handle<KvMachine>,
         fatal: FatalSink,
     ) -> Context {
-        let Self { reader, flush, space, leases, metrics, transport } = self;
+        let Self { reader, flush, space, watches, leases, metrics, transport } = self;
         let LeaseWatch { clock, alarm, leadership, figures, applied } = leases;
         Context {
             config: Arc::clone(config),
@@ -262,6 +276,7 @@ impl Parts {
             reader,
             flush,
             space,
+            watches,
             leadership,
             clock,
             alarm,

@@ -10,16 +10,18 @@ mod peers;
 mod probes;
 mod process;
 mod storage;
+mod watch;
 
 pub(crate) use page::Page;
 
 use crate::service::Context;
 
 /// The parts of the page, in their order.
-const SECTIONS: [fn(&mut Page, &Context); 7] = [
+const SECTIONS: [fn(&mut Page, &Context); 8] = [
     consensus::render,
     storage::render,
     leases::render,
+    watch::render,
     calls::render,
     peers::render,
     probes::render,

@@ -36,6 +36,7 @@ pub struct Server {
     /// Asks the members how far they are.
     asker: JoinHandle<()>,
     flusher: std::thread::JoinHandle<()>,
+    watcher: std::thread::JoinHandle<()>,
     ended: oneshot::Receiver<Exit>,
     fatal: mpsc::Receiver<FatalReason>,
     folder: DataFolder,
@@ -115,7 +116,7 @@ impl Server {
         let member = started.map_err(std::io::Error::other)??;
         let round_trips = RoundTrips::new();
         member.connect(listening, round_trips);
-        let Member { context, running, flusher, folder } = member;
+        let Member { context, running, flusher, watcher, folder } = member;
 
         let (exit, ended) = oneshot::channel();
         std::thread::Builder::new().name("synod-exit".to_owned()).spawn(move || {
@@ -144,6 +145,7 @@ impl Server {
             housekeeper,
             asker,
             flusher,
+            watcher,
             ended,
             fatal,
             folder,
@@ -193,6 +195,7 @@ impl Server {
             housekeeper,
             asker,
             flusher,
+            watcher,
             mut ended,
             folder,
             ..
@@ -202,6 +205,8 @@ impl Server {
         housekeeper.abort();
         asker.abort();
         hand_over(&context).await;
+        // Streams have no end of their own to wait for.
+        context.watches.stop();
         stop.cancel();
         // A listener that panicked has said so.
         let _ = listeners.await;
@@ -215,7 +220,7 @@ impl Server {
             }
         }
         context.flush.stop();
-        let _ = tokio::task::spawn_blocking(move || flusher.join()).await;
+        let _ = tokio::task::spawn_blocking(move || (flusher.join(), watcher.join())).await;
         if let Some(transport) = context.transport.get() {
             transport.shutdown().await;
         }

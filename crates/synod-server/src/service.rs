@@ -16,6 +16,7 @@ mod queue;
 mod refusal;
 mod snapshot;
 mod too_large;
+mod watch;
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -51,6 +52,7 @@ use crate::metrics::Metrics;
 use crate::renewals::Renewals;
 use crate::server::FatalSink;
 use crate::space::Space;
+use crate::watch::Watches;
 pub(crate) use access::{mismatch, propose};
 pub(crate) use cluster::about;
 pub(crate) use snapshot::SNAPSHOTS_MAX;
@@ -63,6 +65,7 @@ pub(crate) struct Context {
     pub(crate) reader: Reader<RedbEngine>,
     pub(crate) flush: FlushHandle,
     pub(crate) space: Arc<Space>,
+    pub(crate) watches: Watches,
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) clock: Arc<LogClock>,
     /// The revision that was applied last, told after each slot that made one.
@@ -132,6 +135,7 @@ pub(crate) struct Services {
     election: ElectionServer<election::ElectionService>,
     maintenance: MaintenanceServer<maintenance::MaintenanceService>,
     cluster: ClusterServer<cluster::ClusterService>,
+    watch: watch::WatchService,
 }
 
 impl Services {
@@ -143,6 +147,7 @@ impl Services {
         let election = election::ElectionService(Arc::clone(&context));
         let maintenance = maintenance::MaintenanceService(Arc::clone(&context));
         let cluster = cluster::ClusterService(Arc::clone(&context));
+        let watch = watch::WatchService(Arc::clone(&context));
         Self {
             context,
             scope: Scope::Everything,
@@ -152,6 +157,7 @@ impl Services {
             election: ElectionServer::new(election).max_decoding_message_size(bytes_max),
             maintenance: MaintenanceServer::new(maintenance).max_decoding_message_size(bytes_max),
             cluster: ClusterServer::new(cluster).max_decoding_message_size(bytes_max),
+            watch,
         }
     }
 
@@ -198,6 +204,9 @@ impl Services {
         request: hyper::Request<Body>,
     ) -> Result<hyper::Response<Body>, Infallible> {
         let path = request.uri().path();
+        if path == watch::PATH {
+            return self.watch.clone().call(request).await;
+        }
         if path.starts_with("/etcdserverpb.KV/") {
             self.kv.call(request).await
         } else if path.starts_with("/etcdserverpb.Lease/") {

@@ -17,7 +17,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use synod_etcd::{EtcdError, Refusal};
+use bytes::Bytes;
+use synod_etcd::{EtcdError, Limits, Refusal};
 use synod_kv::{
     ApplyError, AuthError, Caller as StoreCaller, Command, Identity, KeyRange, LeaseIds, Need,
     Range, Response as StoreResponse,
@@ -31,6 +32,7 @@ use crate::credentials::Credentials;
 use crate::machine::KvMachine;
 use crate::metrics::Metrics;
 use crate::server::FatalReason;
+use crate::watch;
 
 /// Who asks. Made from a request, by [`Context::caller`] alone. It is never a member: what members
 /// propose on their own goes by [`Context::propose_own`].
@@ -202,6 +204,26 @@ impl Context {
         let answer = tokio::task::spawn_blocking(move || read(&context, &who)).await;
         drop(permit);
         answer.unwrap_or_else(|error| Err(refusal::failed(&error)))
+    }
+
+    /// A new stream of watches, which has none yet.
+    pub(super) fn watch(self: &Arc<Self>, _: &Caller) -> (watch::Feed, watch::Asker) {
+        let context = Arc::clone(self);
+        let bytes_max = self.limits.request_bytes_max + Limits::MESSAGE_OVERHEAD_BYTES;
+        watch::Feed::open(&self.watches, move || context.stamp(), bytes_max)
+    }
+
+    /// Checks that the caller may watch a range, as the client sent it: no key is the lowest one,
+    /// an end of one zero byte is everything from the key on, and no end is the key alone.
+    pub(super) fn may_watch(
+        &self,
+        caller: &Caller,
+        key: &Bytes,
+        range_end: &Bytes,
+    ) -> Result<(), Refusal> {
+        let key = if key.is_empty() { Bytes::from_static(&[0]) } else { key.clone() };
+        let keys = KeyRange::new(key, range_end.clone())?;
+        self.permit(caller, &[Need::Read(keys)])
     }
 
     /// The refusal, unless the store has failed: then the member stops.

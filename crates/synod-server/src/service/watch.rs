@@ -1,0 +1,172 @@
+//! etcd's service Watch.
+//!
+//! Written out here and not generated, since replies go out with their events already encoded: see
+//! `WatchCodec`.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use synod_etcd::proto::etcdserverpb as pb;
+use synod_etcd::proto::etcdserverpb::watch_request::RequestUnion;
+use synod_etcd::watch::{WatchCodec, WatchReply};
+use synod_etcd::{EtcdError, Limits, Refusal};
+use tokio::task::JoinHandle;
+use tonic::body::Body;
+use tonic::codegen::tokio_stream::Stream;
+use tonic::server::{Grpc, StreamingService};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Context;
+use super::access::Caller;
+use crate::watch;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(super) struct WatchService(pub(super) Arc<Context>);
+
+/// The one method.
+pub(super) const PATH: &str = "/etcdserverpb.Watch/Watch";
+
+/// A member counts as without a leader after so many election time-outs, as in etcd: streams are
+/// dearer to make anew than single requests.
+const NO_LEADER_TIMEOUTS: u32 = 3;
+
+impl WatchService {
+    /// Answers a call of [`PATH`].
+    pub(super) async fn call(
+        self,
+        request: hyper::Request<Body>,
+    ) -> Result<hyper::Response<Body>, Infallible> {
+        let bytes_max = self.0.limits.request_bytes_max + Limits::MESSAGE_OVERHEAD_BYTES;
+        let mut grpc = Grpc::new(WatchCodec).max_decoding_message_size(bytes_max);
+        Ok(grpc.streaming(self, request).await)
+    }
+
+    fn open(&self, request: Request<Streaming<pb::WatchRequest>>) -> Result<Replies, Refusal> {
+        let caller = self.0.caller(&request)?;
+        let wants_leader = super::access::asks_for_leader(&request);
+        let (feed, asker) = self.0.watch(&caller);
+        let context = Arc::clone(&self.0);
+        let reading = read(Arc::clone(&context), caller, request.into_inner(), asker.clone());
+        let reader = tokio::spawn(async move {
+            if wants_leader {
+                tokio::select! {
+                    () = reading => {}
+                    () = lost_leader(&context) => {
+                        asker.end(Refusal::new(EtcdError::NoLeader).into());
+                    }
+                }
+            } else {
+                reading.await;
+            }
+        });
+        Ok(Replies { feed, reader })
+    }
+}
+
+impl StreamingService<pb::WatchRequest> for WatchService {
+    type Response = WatchReply;
+    type ResponseStream = Replies;
+    type Future = std::future::Ready<Result<Response<Replies>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<pb::WatchRequest>>) -> Self::Future {
+        std::future::ready(self.open(request).map(Response::new).map_err(Status::from))
+    }
+}
+
+/// What a stream's client is sent. Dropped when the client goes away.
+pub(super) struct Replies {
+    feed: watch::Feed,
+    reader: JoinHandle<()>,
+}
+
+impl Stream for Replies {
+    type Item = Result<WatchReply, Status>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.feed).poll_next(context)
+    }
+}
+
+impl Drop for Replies {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Reads what a client asks for. When it has no more to ask, its watches go on.
+async fn read(
+    context: Arc<Context>,
+    caller: Caller,
+    mut requests: Streaming<pb::WatchRequest>,
+    asker: watch::Asker,
+) {
+    loop {
+        match requests.message().await {
+            Ok(Some(request)) => {
+                if let Some(request) = understand(&context, &caller, request) {
+                    asker.ask(request).await;
+                }
+            }
+            Ok(None) => return std::future::pending().await,
+            Err(status) => return asker.end(status),
+        }
+    }
+}
+
+/// What a message asks for. As in etcd, one that asks for nothing is passed over.
+fn understand(
+    context: &Context,
+    caller: &Caller,
+    request: pb::WatchRequest,
+) -> Option<watch::Request> {
+    match request.request_union? {
+        RequestUnion::CreateRequest(create) => Some(understand_create(context, caller, &create)),
+        RequestUnion::CancelRequest(cancel) => Some(watch::Request::Cancel(cancel.watch_id)),
+        RequestUnion::ProgressRequest(_) => Some(watch::Request::Progress),
+    }
+}
+
+/// Looks at a request for a watch in etcd's order: its revision, then the caller's right to the
+/// range as it was sent, and only then what the range means.
+fn understand_create(
+    context: &Context,
+    caller: &Caller,
+    create: &pb::WatchCreateRequest,
+) -> watch::Request {
+    use synod_etcd::watch::WatchRefused;
+    if create.start_revision < 0 {
+        return watch::Request::Refuse(WatchRefused::Compacted.to_string());
+    }
+    if let Err(refusal) = context.may_watch(caller, &create.key, &create.range_end) {
+        return watch::Request::Refuse(refusal.text().to_owned());
+    }
+    match synod_etcd::watch::create(create) {
+        Ok(create) => watch::Request::Create(Box::new(create)),
+        Err(refused) => watch::Request::Refuse(refused.to_string()),
+    }
+}
+
+/// Returns when there has been no leader for some election time-outs.
+fn lost_leader(context: &Arc<Context>) -> impl Future<Output = ()> + Send + use<> {
+    let patience = context.config.election_timeout * NO_LEADER_TIMEOUTS;
+    let mut known = context.leadership.watch();
+    async move {
+        loop {
+            // The sender is in the context, which outlives all streams.
+            if known.wait_for(|known| !known).await.is_err() {
+                return;
+            }
+            let found = tokio::time::timeout(patience, known.wait_for(|known| *known)).await;
+            if found.is_err() {
+                return;
+            }
+        }
+    }
+}
