@@ -128,7 +128,8 @@ mod tests {
         let single = |key: &'static [u8]| KeyRange::Single(Key::new(key.into()).unwrap());
         let from = |key: &'static [u8]| KeyRange::From(Key::new(key.into()).unwrap());
         let empty = Err(WatchRefused::EmptyRange);
-        let table: [(&'static [u8], &'static [u8], Result<KeyRange, WatchRefused>); 8] = [
+        type Row = (&'static [u8], &'static [u8], Result<KeyRange, WatchRefused>);
+        let table: [Row; 8] = [
             (b"a", b"", Ok(single(b"a"))),
             (b"", b"", Ok(single(b"\0"))),
             (b"a", b"\0", Ok(from(b"a"))),

@@ -94,7 +94,7 @@ pub(crate) fn read<E: Engine>(
 ) -> Result<History, ReadError<E::Error>> {
     let from = span.from.max(Revision::FIRST);
     let revision = shared.state.read().meta.revision;
-    let end = span.below.map_or(revision.next(), |below| below.min(revision.next()));
+    let end = span.below.unwrap_or(Revision::MAX).min(revision.next());
     let mut told = Telling { events: Vec::new(), bytes: 0, limits };
     let mut at = Position::start_of(from);
     let next = loop {

@@ -20,6 +20,9 @@ impl Revision {
     /// the first compaction may name revision 0.
     pub const NEVER: Self = Self(-1);
 
+    /// After any revision.
+    pub(crate) const MAX: Self = Self(i64::MAX);
+
     /// The revision with this number.
     #[must_use]
     pub const fn new(revision: i64) -> Self {

@@ -36,7 +36,7 @@ use crate::round_trip::{Found, RoundTrips};
 use crate::server::FatalSink;
 use crate::service::{self, Context};
 use crate::space::Space;
-use crate::watch::{self, HubOptions, Watches};
+use crate::watch::{HubOptions, Watches};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +132,7 @@ impl Member {
         )?;
         let progress_interval = config.pace.watch_progress_interval;
         let options = HubOptions { progress_interval, ..HubOptions::default() };
-        let watcher = watch::start(&watches, reader.clone(), options, fatal.clone())?;
+        let watcher = crate::watch::start(&watches, reader.clone(), options, fatal.clone())?;
         let parts = Parts { reader, flush, space, watches, leases, metrics, transport };
         let context = Arc::new(parts.context(config, running.handle().clone(), fatal.clone()));
         Ok(Self { context, running, flusher, watcher, folder })

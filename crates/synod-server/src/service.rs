@@ -33,7 +33,7 @@ use synod_etcd::{Limits, unbuilt};
 use synod_kv::{Reader, Revision};
 use synod_replica::Handle;
 use synod_transport::TransportHandle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -69,7 +69,7 @@ pub(crate) struct Context {
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) clock: Arc<LogClock>,
     /// The revision that was applied last, told after each slot that made one.
-    pub(crate) applied: watch::Sender<Revision>,
+    pub(crate) applied: tokio::sync::watch::Sender<Revision>,
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) lease_figures: Arc<LeaseFigures>,
     pub(crate) renewals: Renewals,

@@ -240,7 +240,7 @@ impl<E: Engine> Hub<E> {
     }
 
     /// Ends all streams.
-    pub(super) fn end(&mut self, status: &Status) {
+    pub(super) fn end(&self, status: &Status) {
         for (_, stream) in &self.streams {
             stream.outlet.end(status.clone());
         }

@@ -226,7 +226,8 @@ mod tests {
                 list.iter().filter(|(span, _)| holds(span)).map(|(_, value)| *value).collect();
             let mut found = Vec::new();
             ranges.holding(&key, &mut |value| found.push(value));
-            (expected.sort_unstable(), found.sort_unstable());
+            expected.sort_unstable();
+            found.sort_unstable();
             assert_eq!(found, expected, "turn {turn}");
         }
         assert!(list.len() > 100, "{}", list.len());

@@ -86,7 +86,7 @@ fn run<E: Engine>(mut hub: Hub<E>, shared: &Shared) -> Result<(), StorageError<E
         let had_notes = notes.len() > 0;
         while let Some(note) = notes.next() {
             if let Note::Stop = note {
-                end(&mut hub, shared, notes);
+                end(&hub, shared, notes);
                 return Ok(());
             }
             take(&mut hub, shared, note);
@@ -94,7 +94,7 @@ fn run<E: Engine>(mut hub: Hub<E>, shared: &Shared) -> Result<(), StorageError<E
         let more = match hub.step(Instant::now()) {
             Ok(more) => more,
             Err(error) => {
-                end(&mut hub, shared, notes);
+                end(&hub, shared, notes);
                 return Err(error);
             }
         };
@@ -115,7 +115,7 @@ fn run<E: Engine>(mut hub: Hub<E>, shared: &Shared) -> Result<(), StorageError<E
 
 /// Ends all streams, also those that the hub has not seen yet: who opens one from now on sees that
 /// it is too late.
-fn end<E: Engine>(hub: &mut Hub<E>, shared: &Shared, unread: impl Iterator<Item = Note>) {
+fn end<E: Engine>(hub: &Hub<E>, shared: &Shared, unread: impl Iterator<Item = Note>) {
     shared.stopped.store(true, Ordering::SeqCst);
     let late = std::mem::take(&mut *shared.notes.lock());
     for note in unread.chain(late) {
