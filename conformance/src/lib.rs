@@ -33,3 +33,5 @@ pub mod normal;
 pub mod ports;
 pub mod process;
 pub mod requests;
+pub mod watch_load;
+pub mod watches;

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use conformance::cluster::{Cluster, Program};
 use conformance::measure::{Load, Measured, machine, measure, table};
+use conformance::watch_load::{self, WatchLoad, Watched};
 
 /// Measure writes on both and write a table.
 #[derive(Debug, Parser)]
@@ -32,6 +33,25 @@ struct Arguments {
     /// them.
     #[arg(long)]
     out: Option<PathBuf>,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+/// What to measure instead of writes.
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+enum What {
+    /// Many watches of one key, and then many of different keys that nothing happens to.
+    Watch {
+        /// Watches of the one key.
+        #[arg(long, default_value_t = 1000)]
+        watches: usize,
+        /// Streams that share the watches, over a connection each.
+        #[arg(long, default_value_t = 20)]
+        streams: usize,
+        /// Watches of different keys.
+        #[arg(long, default_value_t = 10_000)]
+        idle: usize,
+    },
 }
 
 #[tokio::main]
@@ -42,20 +62,49 @@ async fn main() -> anyhow::Result<()> {
     text.push_str(
         "- both: three members on this machine, default settings; load through all members\n\n",
     );
+    if let Some(What::Watch { watches, streams, idle }) = arguments.what {
+        let load = WatchLoad { watches, streams, idle, seconds: arguments.seconds };
+        let (etcd, synod) = watch_side_by_side(&arguments, load).await?;
+        text.push_str(&watch_load::table(load, &etcd, &synod)?);
+        return keep(&arguments, &text);
+    }
     for &clients in &arguments.clients {
         let load = Load { clients, seconds: arguments.seconds };
         let (etcd, synod) = side_by_side(&arguments, load).await?;
         text.push_str(&table(load, &etcd, &synod)?);
         text.push('\n');
     }
+    keep(&arguments, &text)
+}
+
+/// Prints the report, and writes it where it is to stay.
+fn keep(arguments: &Arguments, text: &str) -> anyhow::Result<()> {
     print!("{text}");
     if let Some(folder) = &arguments.out {
-        let file = folder.join(file_name(&text).context("the report has no date")?);
+        let file = folder.join(file_name(text).context("the report has no date")?);
         std::fs::create_dir_all(folder)?;
         std::fs::write(&file, text)?;
         println!("kept in {}", file.display());
     }
     Ok(())
+}
+
+/// Repeats of a load of watches, etcd and Synod in turn, each on a fresh cluster.
+async fn watch_side_by_side(
+    arguments: &Arguments,
+    load: WatchLoad,
+) -> anyhow::Result<(Vec<Watched>, Vec<Watched>)> {
+    let (mut etcd, mut synod) = (Vec::new(), Vec::new());
+    let programs = [Program::etcd(&arguments.etcd), Program::by_file_name(&arguments.synod)];
+    for run in 1..=arguments.repeats {
+        for (program, all) in programs.iter().zip([&mut etcd, &mut synod]) {
+            let cluster = Cluster::start(program, &arguments.folder).await?;
+            let one = watch_load::measure(&cluster, load).await?;
+            eprintln!("{}, run {run}: {:.0} events/s", program.name, one.per_second);
+            all.push(one);
+        }
+    }
+    Ok((etcd, synod))
 }
 
 /// Repeats of a load, etcd and Synod in turn, each on a fresh cluster while the other is not there.

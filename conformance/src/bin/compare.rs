@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use conformance::cluster::{Cluster, Program};
 use conformance::compare::{Difference, Side, compare};
-use conformance::{commands, normal, requests};
+use conformance::{commands, normal, requests, watches};
 
 /// Run one list of commands against a real etcd and against Synod, and report each difference.
 #[derive(Debug, Parser)]
@@ -23,7 +23,7 @@ struct Arguments {
     /// Where the members' folders are made.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     folder: PathBuf,
-    /// Run only commands that contain this text, and what prepares them.
+    /// Run only commands that contain this text, and what prepares them; or only `watches`.
     #[arg(long)]
     only: Option<String>,
     /// Tell what is not compared, and why, and stop.
@@ -84,6 +84,14 @@ async fn run(etcd: &mut Side, synod: &mut Side, only: Option<&str>) -> anyhow::R
         differences.iter().for_each(|text| println!("{text}"));
         total += differences.len();
         println!("{count} requests, each to 3 members");
+    }
+    if only.is_none_or(|only| only == "watches") {
+        println!("- watches");
+        let (one, other) = (etcd.cluster().url(0), synod.cluster().url(0));
+        let (count, differences) = watches::compare(&one, &other).await?;
+        differences.iter().for_each(|text| println!("{text}"));
+        total += differences.len();
+        println!("{count} cases of watches");
     }
     Ok(total)
 }
