@@ -20,6 +20,7 @@
 #![deny(missing_docs)]
 
 pub mod alarm;
+pub mod auth;
 pub mod downgrade;
 mod error;
 pub mod json;

@@ -26,7 +26,7 @@ use crate::txn::{Op, Txn};
 /// Answers reads, on any thread. Cheap to clone.
 #[derive(Debug)]
 pub struct Reader<E> {
-    shared: Arc<Shared<E>>,
+    pub(crate) shared: Arc<Shared<E>>,
 }
 
 /// How large the store is.

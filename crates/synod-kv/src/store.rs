@@ -1,6 +1,7 @@
 //! The writer's side: applies the commands of the log, one after the other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -13,7 +14,7 @@ use crate::error::{Stop, StorageError};
 use crate::execute::Execution;
 use crate::flusher::Flusher;
 use crate::reader::Reader;
-use crate::response::{ApplyError, Reply};
+use crate::response::{ApplyError, Reply, Response};
 use crate::revision::{Position, Revision};
 use crate::row::{self, LEASES_START, META_KEY, Meta, ROWS_END, Row, row_key};
 use crate::state::State;
@@ -34,6 +35,8 @@ pub struct Store<E> {
 #[derive(Debug)]
 pub(crate) struct Shared<E> {
     pub(crate) state: RwLock<State>,
+    /// Whether the state says that auth is enabled: asked by every request, without a lock.
+    pub(crate) auth_enabled: AtomicBool,
     pub(crate) engine: E,
     pub(crate) hold: Hold,
 }
@@ -52,7 +55,12 @@ impl<E: Engine> Store<E> {
     /// If the engine fails, or holds what no store wrote.
     pub fn open(engine: E) -> Result<(Self, Flusher<E>), StorageError<E::Error>> {
         let state = load(&engine)?;
-        let shared = Arc::new(Shared { state: RwLock::new(state), engine, hold: Hold::default() });
+        let shared = Arc::new(Shared {
+            auth_enabled: AtomicBool::new(state.auth.is_enabled()),
+            state: RwLock::new(state),
+            engine,
+            hold: Hold::default(),
+        });
         Ok((Self { shared: Arc::clone(&shared), failed: false }, Flusher::new(shared)))
     }
 
@@ -82,6 +90,9 @@ impl<E: Engine> Store<E> {
             }
             Err(error) => Err(Stop::Refused(ApplyError::Malformed(*error))),
         };
+        if matches!(outcome, Ok(Response::Auth)) {
+            self.shared.auth_enabled.store(state.auth.is_enabled(), Ordering::Release);
+        }
         let result = match outcome {
             Ok(response) => Ok(response),
             Err(Stop::Refused(error)) => {

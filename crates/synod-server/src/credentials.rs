@@ -1,7 +1,7 @@
 //! What a request shows of who sent it.
 
-use tonic::Request;
-use tonic::metadata::MetadataMap;
+use hyper::HeaderMap;
+use tonic::{Extensions, Request};
 
 /// The certificate that the client of a connection has proved to own, checked against the
 /// configured authority. Among the extensions of each of its requests.
@@ -26,15 +26,19 @@ impl Credentials {
     /// What the request shows. As in etcd a token goes before a certificate, the metadata `token`
     /// before `authorization`.
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
-        let metadata = request.metadata();
-        if let Some(token) = token(metadata) {
+        Self::shown(request.metadata().as_ref(), request.extensions())
+    }
+
+    /// The same of a request whose message is not read yet.
+    pub(crate) fn shown(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        if let Some(token) = token(headers) {
             return Self::Token(token);
         }
         // CVE-2018-16886: what comes through a gateway comes with the gateway's certificate.
-        if metadata.contains_key(GATEWAY) {
+        if headers.contains_key(GATEWAY) {
             return Self::None;
         }
-        let certificate = request.extensions().get::<PeerCertificate>();
+        let certificate = extensions.get::<PeerCertificate>();
         match certificate.and_then(|certificate| certificate.common_name.clone()) {
             Some(name) => Self::Certificate(name),
             None => Self::None,
@@ -42,8 +46,8 @@ impl Credentials {
     }
 }
 
-fn token(metadata: &MetadataMap) -> Option<String> {
-    let value = metadata.get("token").or_else(|| metadata.get("authorization"))?;
+fn token(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("token").or_else(|| headers.get("authorization"))?;
     // What is no text is no token either, but it was meant to be one.
     let text = value.to_str().unwrap_or_default();
     Some(text.strip_prefix("Bearer ").unwrap_or(text).to_owned())

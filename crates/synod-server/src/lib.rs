@@ -21,6 +21,7 @@
 //! 8. [`Server`] and [`run`]: from start to end.
 #![deny(missing_docs)]
 
+mod auth;
 mod auto_compaction;
 mod config;
 mod credentials;
@@ -51,6 +52,7 @@ pub mod snapshot;
 mod space;
 mod watch;
 
+pub use auth::TokenOptionsError;
 pub use config::{
     AuthConfig, AuthToken, AutoCompaction, ClusterState, ConfigError, HttpConfig, LimitsConfig,
     LogConfig, LogFormat, LogOutput, MemberConfig, PaceConfig, RestoredMember, ServerConfig,

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::auth::{Passwords, TokenOptionsError, Tokens};
 use crate::config::{ClusterState, ServerConfig};
 use crate::data_folder::{DataFolder, DataFolderError, MemberIdentity};
 use crate::engine::{EngineError, RedbEngine};
@@ -62,6 +63,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StorageError<EngineError>),
+    /// The keys of tokens.
+    #[error(transparent)]
+    Tokens(#[from] TokenOptionsError),
     /// The system has no thread or no randomness to give.
     #[error("the system refuses: {0}")]
     System(#[from] io::Error),
@@ -91,6 +95,8 @@ impl Member {
     /// Opens the folder and starts the threads. Blocks while the log is read.
     pub(crate) fn start(config: &Arc<ServerConfig>, fatal: &FatalSink) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::default());
+        let tokens = Tokens::open(&config.auth)?;
+        let passwords = Passwords::new(config.auth.bcrypt_cost)?;
         let Opened { folder, store, flusher, log, recovered, incarnation } =
             open(config, &metrics)?;
         let round = recovered.promised.round;
@@ -133,7 +139,8 @@ impl Member {
         let progress_interval = config.pace.watch_progress_interval;
         let options = HubOptions { progress_interval, ..HubOptions::default() };
         let watcher = crate::watch::start(&watches, reader.clone(), options, fatal.clone())?;
-        let parts = Parts { reader, flush, space, watches, leases, metrics, transport };
+        let parts =
+            Parts { reader, flush, space, watches, leases, metrics, transport, passwords, tokens };
         let context = Arc::new(parts.context(config, running.handle().clone(), fatal.clone()));
         Ok(Self { context, running, flusher, watcher, folder })
     }
@@ -258,6 +265,8 @@ struct Parts {
     leases: LeaseWatch,
     metrics: Arc<Metrics>,
     transport: Arc<OnceLock<TransportHandle>>,
+    passwords: Passwords,
+    tokens: Tokens,
 }
 
 impl Parts {
@@ -267,7 +276,8 @@ impl Parts {
         handle: Handle<KvMachine>,
         fatal: FatalSink,
     ) -> Context {
-        let Self { reader, flush, space, watches, leases, metrics, transport } = self;
+        let Self { reader, flush, space, watches, leases, metrics, transport, passwords, tokens } =
+            self;
         let LeaseWatch { clock, alarm, leadership, figures, applied } = leases;
         Context {
             config: Arc::clone(config),
@@ -288,6 +298,8 @@ impl Parts {
             stopping: CancellationToken::new(),
             limits: config.limits.request,
             access: Access::new(&config.http),
+            passwords,
+            tokens,
             long_reads: Semaphore::new(LONG_READS_MAX),
             snapshots: Arc::new(Semaphore::new(service::SNAPSHOTS_MAX)),
         }

@@ -4,8 +4,10 @@
 //! the way to them.
 
 mod access;
+mod auth;
 mod cluster;
 mod election;
+mod gate;
 pub(crate) mod housekeeping;
 mod kv;
 mod lease;
@@ -22,6 +24,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
 use hyper::body::Incoming;
+use synod_etcd::proto::etcdserverpb::auth_server::AuthServer;
 use synod_etcd::proto::etcdserverpb::cluster_server::ClusterServer;
 use synod_etcd::proto::etcdserverpb::kv_server::KvServer;
 use synod_etcd::proto::etcdserverpb::lease_server::LeaseServer;
@@ -39,6 +42,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
+use crate::auth::{Passwords, Tokens};
 use crate::config::ServerConfig;
 use crate::engine::RedbEngine;
 use crate::expiry::Alarm;
@@ -81,6 +85,10 @@ pub(crate) struct Context {
     pub(crate) limits: Limits,
     /// Which web pages may speak to this member.
     pub(crate) access: Access,
+    /// Checks and hashes passwords.
+    pub(crate) passwords: Passwords,
+    /// Issues tokens and reads them.
+    pub(crate) tokens: Tokens,
     /// Long reads at a time.
     pub(crate) long_reads: Semaphore,
     /// Snapshots that are sent to clients at a time.
@@ -136,6 +144,7 @@ pub(crate) struct Services {
     maintenance: MaintenanceServer<maintenance::MaintenanceService>,
     cluster: ClusterServer<cluster::ClusterService>,
     watch: watch::WatchService,
+    auth: AuthServer<auth::AuthService>,
 }
 
 impl Services {
@@ -148,6 +157,7 @@ impl Services {
         let maintenance = maintenance::MaintenanceService(Arc::clone(&context));
         let cluster = cluster::ClusterService(Arc::clone(&context));
         let watch = watch::WatchService(Arc::clone(&context));
+        let auth = auth::AuthService(Arc::clone(&context));
         Self {
             context,
             scope: Scope::Everything,
@@ -158,6 +168,7 @@ impl Services {
             maintenance: MaintenanceServer::new(maintenance).max_decoding_message_size(bytes_max),
             cluster: ClusterServer::new(cluster).max_decoding_message_size(bytes_max),
             watch,
+            auth: AuthServer::new(auth).max_decoding_message_size(bytes_max),
         }
     }
 
@@ -203,6 +214,12 @@ impl Services {
         &mut self,
         request: hyper::Request<Body>,
     ) -> Result<hyper::Response<Body>, Infallible> {
+        if self.context.reader.is_auth_enabled() {
+            let admitted = self.context.admit(&request);
+            if let Err(refusal) = admitted.await {
+                return Ok(Status::from(refusal).into_http());
+            }
+        }
         let path = request.uri().path();
         if path == watch::PATH {
             return self.watch.clone().call(request).await;
@@ -219,6 +236,8 @@ impl Services {
             self.maintenance.call(request).await
         } else if path.starts_with("/etcdserverpb.Cluster/") {
             self.cluster.call(request).await
+        } else if path.starts_with("/etcdserverpb.Auth/") {
+            self.auth.call(request).await
         } else {
             Ok(Status::from(unbuilt::refuse(path)).into_http())
         }

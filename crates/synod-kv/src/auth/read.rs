@@ -1,5 +1,7 @@
 //! What readers learn of auth.
 
+use std::sync::atomic::Ordering;
+
 use super::command::Permission;
 use super::error::AuthError;
 use super::secret::TokenSecret;
@@ -9,6 +11,12 @@ use crate::engine::Engine;
 use crate::reader::Reader;
 
 impl<E: Engine> Reader<E> {
+    /// Whether callers are checked. Costs no lock.
+    #[must_use]
+    pub fn is_auth_enabled(&self) -> bool {
+        self.shared.auth_enabled.load(Ordering::Acquire)
+    }
+
     /// Whether callers are checked, and the auth revision. For everybody.
     #[must_use]
     pub fn auth_status(&self) -> AuthStatus {

@@ -25,9 +25,11 @@ use synod_kv::{
 };
 use synod_replica::Handle;
 use tokio::time::timeout;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
+use super::gate::{self, Requirement};
 use super::{Context, refusal};
+use crate::auth::WallTime;
 use crate::credentials::Credentials;
 use crate::machine::KvMachine;
 use crate::metrics::Metrics;
@@ -79,12 +81,12 @@ impl Context {
         command: &Command,
     ) -> Result<StoreResponse, Refusal> {
         self.find_room(caller, command).await?;
-        let answer = self.propose_as(&self.who(caller)?, command).await?;
+        let answer = self.propose_as(&self.who(caller).await?, command).await?;
         match answer {
             // Auth was enabled while the command was on its way, or before and this member had not
             // learned of it: it has now, and the refused command changed nothing.
             Err(ApplyError::Auth(AuthError::UserEmpty)) if caller.0 != Credentials::None => {
-                self.propose_as(&self.who(caller)?, command).await?
+                self.propose_as(&self.who(caller).await?, command).await?
             }
             answer => answer,
         }
@@ -108,10 +110,10 @@ impl Context {
     /// the TTL that begins anew, or 0 if it is over or unknown.
     pub(super) async fn renew(&self, caller: &Caller, ids: &LeaseIds) -> Result<Vec<i64>, Refusal> {
         let user_empty = Some(EtcdError::UserEmpty);
-        match self.renew_as(&self.who(caller)?, ids).await {
+        match self.renew_as(&self.who(caller).await?, ids).await {
             // As for any command: this member has learned now that auth is enabled.
             Err(refusal) if refusal.etcd() == user_empty && caller.0 != Credentials::None => {
-                self.renew_as(&self.who(caller)?, ids).await
+                self.renew_as(&self.who(caller).await?, ids).await
             }
             answer => answer,
         }
@@ -139,30 +141,78 @@ impl Context {
             return Ok(());
         }
         self.linearize(caller).await?;
-        self.space.admit(wanted).or_else(|no_room| {
-            self.permit(caller, &command.needs())?;
-            self.space.refused(no_room);
-            Err(Refusal::new(EtcdError::NoSpace).with_detail(no_room.to_string()))
-        })
+        let Err(no_room) = self.space.admit(wanted) else { return Ok(()) };
+        self.permit(caller, &command.needs()).await?;
+        self.space.refused(no_room);
+        Err(Refusal::new(EtcdError::NoSpace).with_detail(no_room.to_string()))
     }
 
     /// Checks, in the state this member has now, that the caller has what is needed: for answers
     /// that come neither from the log nor from the reader.
-    pub(super) fn permit(&self, caller: &Caller, needs: &[Need]) -> Result<(), Refusal> {
-        Ok(self.reader.permit(&self.who(caller)?, needs)?)
+    pub(super) async fn permit(&self, caller: &Caller, needs: &[Need]) -> Result<(), Refusal> {
+        Ok(self.reader.permit(&self.who(caller).await?, needs)?)
     }
 
-    /// Who the caller is to the store, as this member knows it now.
-    fn who(&self, caller: &Caller) -> Result<StoreCaller, Refusal> {
-        match &caller.0 {
-            Credentials::None => Ok(StoreCaller::Anonymous),
-            _ if !self.reader.auth_status().enabled => Ok(StoreCaller::Anonymous),
-            // Nobody issues tokens yet.
-            Credentials::Token(_) => Err(EtcdError::InvalidAuthToken.into()),
-            Credentials::Certificate(name) => {
-                Ok(StoreCaller::User(Identity { name: name.clone(), issued: None }))
+    /// What is looked at before a call is: whether it is known, and what it needs as a whole. Only
+    /// while auth is enabled.
+    pub(super) fn admit<'a, B>(
+        &'a self,
+        request: &hyper::Request<B>,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send + use<'a, B> {
+        let requirement = gate::requirement(request.uri().path());
+        let caller = Caller(Credentials::shown(request.headers(), request.extensions()));
+        async move {
+            match requirement.map(Requirement::need) {
+                None => Err(EtcdError::PermissionDenied.into()),
+                Some(None) => Ok(()),
+                Some(Some(need)) => self.permit(&caller, &[need]).await,
             }
         }
+    }
+
+    /// A token for a user whose password was right at this auth revision.
+    pub(super) fn issue_token(
+        &self,
+        name: &str,
+        revision: u64,
+        now: WallTime,
+    ) -> Result<String, Refusal> {
+        let secret = self.reader.token_secret().ok_or(EtcdError::AuthNotEnabled)?;
+        let token = self.tokens.issue(&secret, name, revision, now);
+        token.map_err(|error| Refusal::own(Code::Unknown, error.to_string()))
+    }
+
+    /// Who the caller is to the store. A token that this member cannot read, or that was issued
+    /// in a state it has not reached, may be of a moment ago: then it catches up first.
+    async fn who(&self, caller: &Caller) -> Result<StoreCaller, Refusal> {
+        if caller.0 == Credentials::None || !self.reader.is_auth_enabled() {
+            return Ok(StoreCaller::Anonymous);
+        }
+        let token = match &caller.0 {
+            Credentials::None => return Ok(StoreCaller::Anonymous),
+            Credentials::Token(token) => token,
+            Credentials::Certificate(name) => {
+                return Ok(StoreCaller::User(Identity { name: name.clone(), issued: None }));
+            }
+        };
+        let found = self.read_token(token);
+        let revision = self.reader.auth_status().revision;
+        if let Some(identity) = &found
+            && identity.issued.is_none_or(|issued| issued <= revision)
+        {
+            return Ok(found.map_or(StoreCaller::Anonymous, StoreCaller::User));
+        }
+        self.linearize(caller).await?;
+        match self.read_token(token) {
+            Some(identity) => Ok(StoreCaller::User(identity)),
+            None if !self.reader.is_auth_enabled() => Ok(StoreCaller::Anonymous),
+            None => Err(EtcdError::InvalidAuthToken.into()),
+        }
+    }
+
+    fn read_token(&self, token: &str) -> Option<Identity> {
+        let secret = self.reader.token_secret()?;
+        self.tokens.read(&secret, token, WallTime::now())
     }
 
     /// Waits until what this member reads is current.
@@ -197,10 +247,10 @@ impl Context {
         read: impl FnOnce(&Self, &StoreCaller) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         if short {
-            return read(self, &self.who(caller)?);
+            return read(self, &self.who(caller).await?);
         }
         let permit = self.long_reads.acquire().await.expect("nobody closes the semaphore");
-        let (context, who) = (Arc::clone(self), self.who(caller)?);
+        let (context, who) = (Arc::clone(self), self.who(caller).await?);
         let answer = tokio::task::spawn_blocking(move || read(&context, &who)).await;
         drop(permit);
         answer.unwrap_or_else(|error| Err(refusal::failed(&error)))
@@ -215,7 +265,7 @@ impl Context {
 
     /// Checks that the caller may watch a range, as the client sent it: no key is the lowest one,
     /// an end of one zero byte is everything from the key on, and no end is the key alone.
-    pub(super) fn may_watch(
+    pub(super) async fn may_watch(
         &self,
         caller: &Caller,
         key: &Bytes,
@@ -223,7 +273,7 @@ impl Context {
     ) -> Result<(), Refusal> {
         let key = if key.is_empty() { Bytes::from_static(&[0]) } else { key.clone() };
         let keys = KeyRange::new(key, range_end.clone())?;
-        self.permit(caller, &[Need::Read(keys)])
+        self.permit(caller, &[Need::Read(keys)]).await
     }
 
     /// The refusal, unless the store has failed: then the member stops.

@@ -6,8 +6,8 @@ use synod_etcd::alarm::AlarmRequest;
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::downgrade_request::DowngradeAction;
 use synod_etcd::proto::etcdserverpb::maintenance_server::Maintenance;
-use synod_etcd::{EtcdError, Refusal, alarm, downgrade};
-use synod_kv::{Command, Need, Response as StoreResponse, Revision};
+use synod_etcd::{EtcdError, alarm, downgrade};
+use synod_kv::{Command, Response as StoreResponse, Revision};
 use tonic::{Request, Response, Status};
 
 use super::access::mismatch;
@@ -28,8 +28,7 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
         let context = &self.0;
-        let caller = context.caller(&request)?;
-        context.permit(&caller, &[Need::User])?;
+        context.caller(&request)?;
         let status = context.handle.status();
         let sizes = context.reader.sizes().map_err(|error| refusal::failed(&error))?;
         let leader = context.leadership.leader();
@@ -65,7 +64,6 @@ impl Maintenance for MaintenanceService {
         let alarms = match alarm::request(request.get_ref())? {
             AlarmRequest::Get(kind) => {
                 context.linearize(&caller).await?;
-                context.permit(&caller, &[Need::User])?;
                 let mut alarms = context.reader.alarms();
                 alarms.retain(|alarm| kind.is_none_or(|kind| alarm.kind == kind));
                 alarms
@@ -88,7 +86,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        self.permit_root(&request)?;
+        self.0.caller(&request)?;
         self.0.flush.ask();
         // etcd's answer has no header.
         Ok(Response::new(pb::DefragmentResponse { header: None }))
@@ -99,7 +97,7 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::HashRequest>,
     ) -> Result<Response<pb::HashResponse>, Status> {
         let context = &self.0;
-        self.permit_root(&request)?;
+        self.0.caller(&request)?;
         let (digest, revision) = context.reader.digest();
         let [_, _, _, _, high @ ..] = digest.to_le_bytes();
         let header = Some(context.stamp().header(revision));
@@ -139,7 +137,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        self.permit_root(&request)?;
+        self.0.caller(&request)?;
         move_leader::to(&self.0, request.get_ref().target_id).await?;
         // etcd's answer has no header.
         Ok(Response::new(pb::MoveLeaderResponse { header: None }))
@@ -149,7 +147,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
-        self.permit_root(&request)?;
+        self.0.caller(&request)?;
         let request = request.get_ref();
         match DowngradeAction::try_from(request.action) {
             Ok(DowngradeAction::Validate | DowngradeAction::Enable) => {
@@ -166,12 +164,6 @@ impl Maintenance for MaintenanceService {
 }
 
 impl MaintenanceService {
-    /// Lets nobody pass but who may look after the cluster.
-    fn permit_root<T>(&self, request: &Request<T>) -> Result<(), Refusal> {
-        let caller = self.0.caller(request)?;
-        self.0.permit(&caller, &[Need::Root])
-    }
-
     /// The header of an answer about this member as it is now.
     fn header(&self) -> pb::ResponseHeader {
         self.0.stamp().header(self.0.reader.revision())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use synod_etcd::Refusal;
 use synod_etcd::proto::etcdserverpb as pb;
-use synod_kv::{Need, SnapshotOrigin, SnapshotSource};
+use synod_kv::{SnapshotOrigin, SnapshotSource};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{sleep, timeout};
@@ -45,7 +45,6 @@ pub(super) async fn send(
     context: &Arc<Context>,
     caller: &Caller,
 ) -> Result<SnapshotStream, Status> {
-    context.permit(caller, &[Need::Root])?;
     let permit = Arc::clone(&context.snapshots).try_acquire_owned().map_err(|_| {
         Refusal::own(
             Code::ResourceExhausted,

@@ -110,7 +110,7 @@ async fn read(
     loop {
         match requests.message().await {
             Ok(Some(request)) => {
-                if let Some(request) = understand(&context, &caller, request) {
+                if let Some(request) = understand(&context, &caller, request).await {
                     asker.ask(request).await;
                 }
             }
@@ -121,13 +121,15 @@ async fn read(
 }
 
 /// What a message asks for. As in etcd, one that asks for nothing is passed over.
-fn understand(
+async fn understand(
     context: &Context,
     caller: &Caller,
     request: pb::WatchRequest,
 ) -> Option<watch::Request> {
     match request.request_union? {
-        RequestUnion::CreateRequest(create) => Some(understand_create(context, caller, &create)),
+        RequestUnion::CreateRequest(create) => {
+            Some(understand_create(context, caller, &create).await)
+        }
         RequestUnion::CancelRequest(cancel) => Some(watch::Request::Cancel(cancel.watch_id)),
         RequestUnion::ProgressRequest(_) => Some(watch::Request::Progress),
     }
@@ -135,7 +137,7 @@ fn understand(
 
 /// Looks at a request for a watch in etcd's order: its revision, then the caller's right to the
 /// range as it was sent, and only then what the range means.
-fn understand_create(
+async fn understand_create(
     context: &Context,
     caller: &Caller,
     create: &pb::WatchCreateRequest,
@@ -144,7 +146,7 @@ fn understand_create(
     if create.start_revision < 0 {
         return watch::Request::Refuse(WatchRefused::Compacted.to_string());
     }
-    if let Err(refusal) = context.may_watch(caller, &create.key, &create.range_end) {
+    if let Err(refusal) = context.may_watch(caller, &create.key, &create.range_end).await {
         return watch::Request::Refuse(refusal.text().to_owned());
     }
     match synod_etcd::watch::create(create) {
