@@ -1,4 +1,5 @@
-//! Measures logins per second of one member: `cargo run --release -p synod-server --example logins`.
+//! Logins per second of one member:
+//! `cargo run --release -p synod-server --example logins`.
 #![expect(clippy::unwrap_used, reason = "a measurement ends where something fails")]
 
 use std::time::Instant;

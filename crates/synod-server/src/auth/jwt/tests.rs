@@ -1,3 +1,5 @@
+//! Tokens of every method, and what is no token.
+
 use std::path::Path;
 
 use serde_json::{Value, json};
