@@ -25,15 +25,16 @@ pub async fn run(
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let stdout = tokio::spawn(all(stdout.context("its output is piped")?));
     let stderr = tokio::spawn(all(stderr.context("its output is piped")?));
-    let ended = tokio::time::timeout(at_most, child.wait()).await.is_ok();
-    if !ended {
+    let ended = tokio::time::timeout(at_most, child.wait()).await.ok().transpose()?;
+    if ended.is_none() {
         child.kill().await?;
     }
     let text = stdout.await?;
     let mut found = outcomes(&text)?;
-    if ended {
+    if ended.is_some_and(|status| !status.success()) {
         ensure!(!found.is_empty(), "no test ran: {text}{}", stderr.await?);
-    } else {
+    }
+    if ended.is_none() {
         let last = text.lines().next_back().unwrap_or_default();
         let why = format!("the tests still run after {at_most:?}; the last line: {last}");
         found.insert("comes to its end".to_owned(), Outcome::Failed(why));
