@@ -17,6 +17,7 @@ use tonic::body::Body;
 pub(crate) use access::Access;
 
 use crate::service::{Scope, Services};
+use crate::tls::OverTls;
 use crate::{ETCD_CLUSTER_VERSION, ETCD_VERSION, SYNOD_VERSION, render};
 
 /// Answers a request that is not gRPC.
@@ -24,7 +25,16 @@ pub(crate) async fn answer(services: Services, request: Request<Body>) -> Respon
     if services.scope() == Scope::Metrics {
         return watched(&services, request.method(), request.uri()).await;
     }
-    let allowed = match services.context().access.check(request.headers(), request.uri()) {
+    if services.scope() == Scope::Grpc {
+        let why = "404 this port is for gRPC: see --listen-client-http-urls\n".to_owned();
+        return text(StatusCode::NOT_FOUND, PLAIN, why);
+    }
+    let access = &services.context().access;
+    let checked = match request.extensions().get::<OverTls>() {
+        Some(_) => access.check_origin(request.headers()),
+        None => access.check(request.headers(), request.uri()),
+    };
+    let allowed = match checked {
         Ok(allowed) => allowed,
         Err(refused) => return *refused,
     };

@@ -50,6 +50,7 @@ mod server;
 mod service;
 pub mod snapshot;
 mod space;
+mod tls;
 mod watch;
 
 pub use auth::TokenOptionsError;
@@ -65,6 +66,7 @@ pub use listener::ListenError;
 pub use member::StartError;
 pub use run::{RunError, run};
 pub use server::{FatalReason, Server};
+pub use tls::TlsError;
 
 /// The etcd version whose interface this server has. Clients switch features by it.
 pub const ETCD_VERSION: &str = "3.6.14";

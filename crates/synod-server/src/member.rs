@@ -11,7 +11,8 @@ use synod_paxos::{Identity, Incarnation, Peer, Recovered, ReplicaId};
 use synod_replica::log::OpenError;
 use synod_replica::{Handle, Log, LogIdentity, Outbox, Running, RuntimeOptions};
 use synod_transport::{
-    BindError, Lane, Listening, PeerIdentity, Transport, TransportHandle, TransportOptions, Who,
+    BindError, Lane, Listening, PeerIdentity, PeerTls, Transport, TransportHandle,
+    TransportOptions, Who,
 };
 use synod_wal::{FolderError, FsDisk};
 use tokio::sync::{Semaphore, watch};
@@ -37,6 +38,7 @@ use crate::round_trip::{Found, RoundTrips};
 use crate::server::FatalSink;
 use crate::service::{self, Context};
 use crate::space::Space;
+use crate::tls::{ServerTls, TlsError};
 use crate::watch::{HubOptions, Watches};
 
 /// Why a server does not start.
@@ -48,6 +50,9 @@ pub enum StartError {
     /// A peer port.
     #[error(transparent)]
     Peers(#[from] BindError),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The data folder.
     #[error(transparent)]
     Folder(#[from] DataFolderError),
@@ -93,7 +98,11 @@ struct Opened {
 
 impl Member {
     /// Opens the folder and starts the threads. Blocks while the log is read.
-    pub(crate) fn start(config: &Arc<ServerConfig>, fatal: &FatalSink) -> Result<Self, StartError> {
+    pub(crate) fn start(
+        config: &Arc<ServerConfig>,
+        tls: Arc<ServerTls>,
+        fatal: &FatalSink,
+    ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::default());
         let tokens = Tokens::open(&config.auth)?;
         let passwords = Passwords::new(config.auth.bcrypt_cost)?;
@@ -139,8 +148,18 @@ impl Member {
         let progress_interval = config.pace.watch_progress_interval;
         let options = HubOptions { progress_interval, ..HubOptions::default() };
         let watcher = crate::watch::start(&watches, reader.clone(), options, fatal.clone())?;
-        let parts =
-            Parts { reader, flush, space, watches, leases, metrics, transport, passwords, tokens };
+        let parts = Parts {
+            reader,
+            flush,
+            space,
+            watches,
+            leases,
+            metrics,
+            transport,
+            passwords,
+            tokens,
+            tls,
+        };
         let context = Arc::new(parts.context(config, running.handle().clone(), fatal.clone()));
         Ok(Self { context, running, flusher, watcher, folder })
     }
@@ -159,9 +178,10 @@ impl Member {
         let (frames, gone) = (handle.clone(), handle.clone());
         let (asked, metrics) = (Arc::clone(transport), Arc::clone(metrics));
         let bad_frames = BadFrames { metrics: Arc::clone(&metrics), told: Mutex::new(None) };
+        let tls: Arc<dyn PeerTls> = self.context.tls.clone();
         let started = Transport::start(
             who,
-            TransportOptions::default(),
+            TransportOptions { tls: Some(tls), ..TransportOptions::default() },
             listening,
             move |from, frame| {
                 let peer = Peer {
@@ -267,6 +287,7 @@ struct Parts {
     transport: Arc<OnceLock<TransportHandle>>,
     passwords: Passwords,
     tokens: Tokens,
+    tls: Arc<ServerTls>,
 }
 
 impl Parts {
@@ -276,8 +297,18 @@ impl Parts {
         handle: Handle<KvMachine>,
         fatal: FatalSink,
     ) -> Context {
-        let Self { reader, flush, space, watches, leases, metrics, transport, passwords, tokens } =
-            self;
+        let Self {
+            reader,
+            flush,
+            space,
+            watches,
+            leases,
+            metrics,
+            transport,
+            passwords,
+            tokens,
+            tls,
+        } = self;
         let LeaseWatch { clock, alarm, leadership, figures, applied } = leases;
         Context {
             config: Arc::clone(config),
@@ -294,6 +325,7 @@ impl Parts {
             applied,
             metrics,
             transport,
+            tls,
             fatal,
             stopping: CancellationToken::new(),
             limits: config.limits.request,

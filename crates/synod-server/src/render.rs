@@ -3,6 +3,7 @@
 //! Each file below renders what belongs together; [`SECTIONS`] is all of them.
 
 mod calls;
+mod certificates;
 mod consensus;
 mod leases;
 mod page;
@@ -24,6 +25,7 @@ const SECTIONS: [fn(&mut Page, &Context); 8] = [
     watch::render,
     calls::render,
     peers::render,
+    certificates::render,
     probes::render,
     process::render,
 ];

@@ -14,13 +14,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{ServerConfig, Url};
+use crate::config::{LimitsConfig, ServerConfig, Url};
 use crate::data_folder::{self, DataFolder};
 use crate::expiry;
-use crate::listener::{ListenError, Listener};
+use crate::listener::{Door, Listener};
 use crate::member::{Member, StartError};
 use crate::round_trip::RoundTrips;
-use crate::service::{Context, Services, housekeeping};
+use crate::service::{Context, Scope, Services, housekeeping};
+use crate::tls::ServerTls;
 
 /// A running server.
 pub struct Server {
@@ -96,23 +97,27 @@ impl Server {
     /// # Errors
     /// If a port, the folder or what is in it cannot be had.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
-        if let Some(url) = config.listen_peer_urls.iter().find(|url| url.is_tls()) {
-            let reason = std::io::Error::other("TLS among members is not built yet");
-            return Err(ListenError { url: url.clone(), reason }.into());
-        }
         let config = match data_folder::snapshot_of(&config.data_dir)? {
             Some(snapshot) => config.restored_from(snapshot),
             None => config,
         };
         let peers: Vec<String> = config.listen_peer_urls.iter().map(Url::address).collect();
         let listening = Listening::bind(&peers).await?;
-        let listener = Listener::bind(&config.listen_client_urls).await?;
-        let addresses = listener.addresses();
-        let metrics_listener = Listener::bind(&config.http.listen_metrics_urls).await?;
+        let sockets = config.sockets;
+        let listener = Listener::bind(&config.listen_client_urls, sockets).await?;
+        let http_listener = Listener::bind(&config.http.listen_http_urls, sockets).await?;
+        let addresses = [listener.addresses(), http_listener.addresses()].concat();
+        let metrics_listener = Listener::bind(&config.http.listen_metrics_urls, sockets).await?;
         let metrics_addresses = metrics_listener.addresses();
+        let tls = Arc::new(ServerTls::open(&config)?);
+        check_descriptors(&config.limits);
         let config = Arc::new(config);
         let (sink, fatal) = FatalSink::new();
-        let started = tokio::task::spawn_blocking(move || Member::start(&config, &sink)).await;
+        let started = tokio::task::spawn_blocking({
+            let tls = Arc::clone(&tls);
+            move || Member::start(&config, tls, &sink)
+        })
+        .await;
         let member = started.map_err(std::io::Error::other)??;
         let round_trips = RoundTrips::new();
         member.connect(listening, round_trips);
@@ -125,10 +130,15 @@ impl Server {
         })?;
         let stop = context.stopping.clone();
         let services = Services::new(Arc::clone(&context));
-        let watchers = metrics_listener.serve(services.metrics_only(), stop.clone());
-        let clients = listener.serve(services, stop.clone());
+        let door = Door::new(Arc::clone(&tls), context.config.limits.clone(), stop.clone());
+        let split = !context.config.http.listen_http_urls.is_empty();
+        let of_clients = if split { Scope::Grpc } else { Scope::Everything };
+        let watchers = metrics_listener.serve(services.only(Scope::Metrics), door.clone());
+        let pages = http_listener.serve(services.only(Scope::Http), door.clone());
+        let clients = listener.serve(services.only(of_clients), door);
+        let files = tls.watch(stop.clone());
         let listeners = tokio::spawn(async {
-            tokio::join!(clients, watchers);
+            tokio::join!(clients, pages, watchers, files);
         });
         let announcer = tokio::spawn(announce(Arc::clone(&context)));
         let expiry = tokio::spawn(expiry::run(Arc::clone(&context)));
@@ -229,6 +239,20 @@ impl Server {
     }
 }
 
+/// Warns if clients may open more connections than the system lets this process have.
+fn check_descriptors(limits: &LimitsConfig) {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let wanted = u64::try_from(limits.connections_max).unwrap_or(u64::MAX);
+    if limit.is_some_and(|limit| limit < wanted.saturating_add(DESCRIPTORS_OWN)) {
+        warn!(
+            limit,
+            max_client_connections = wanted,
+            "the system allows this process fewer open files than --max-client-connections: \
+             raise it (ulimit -n), or clients are refused before"
+        );
+    }
+}
+
 /// Lets another member lead before this one goes, so that no write waits for an election.
 async fn hand_over(context: &Context) {
     if !context.leadership.is_leader() || context.config.members.len() == 1 {
@@ -273,6 +297,8 @@ async fn announce(context: Arc<Context>) {
     }
 }
 
+/// Files and connections beside those of clients: the log, the store, peers.
+const DESCRIPTORS_OWN: u64 = 512;
 /// Another member takes over within this time, or not at all.
 const HAND_OVER: Duration = Duration::from_secs(2);
 /// Between lines that say who is missing.

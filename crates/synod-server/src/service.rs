@@ -56,6 +56,7 @@ use crate::metrics::Metrics;
 use crate::renewals::Renewals;
 use crate::server::FatalSink;
 use crate::space::Space;
+use crate::tls::ServerTls;
 use crate::watch::Watches;
 pub(crate) use access::{mismatch, propose};
 pub(crate) use cluster::about;
@@ -79,6 +80,7 @@ pub(crate) struct Context {
     pub(crate) renewals: Renewals,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) transport: Arc<OnceLock<TransportHandle>>,
+    pub(crate) tls: Arc<ServerTls>,
     pub(crate) fatal: FatalSink,
     /// Cancelled when the member stops: streams end then.
     pub(crate) stopping: CancellationToken,
@@ -128,6 +130,10 @@ impl Context {
 pub(crate) enum Scope {
     /// Clients.
     Everything,
+    /// Clients that speak gRPC, beside a port for the others.
+    Grpc,
+    /// Clients that do not.
+    Http,
     /// Those who watch over the member.
     Metrics,
 }
@@ -182,9 +188,9 @@ impl Services {
         self.scope
     }
 
-    /// The same, where only metrics and probes are served.
-    pub(crate) fn metrics_only(&self) -> Self {
-        Self { scope: Scope::Metrics, ..self.clone() }
+    /// The same, for a port that is for this.
+    pub(crate) fn only(&self, scope: Scope) -> Self {
+        Self { scope, ..self.clone() }
     }
 
     /// Answers a request, gRPC or not.
@@ -193,7 +199,8 @@ impl Services {
         request: hyper::Request<Incoming>,
     ) -> Result<hyper::Response<Body>, Infallible> {
         let request = request.map(Body::new);
-        if self.scope == Scope::Everything && is_grpc(&request) {
+        let speaks_grpc = matches!(self.scope, Scope::Everything | Scope::Grpc);
+        if speaks_grpc && is_grpc(&request) {
             self.grpc(request).await
         } else {
             Ok(http::answer(self, request).await)

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -27,6 +28,7 @@ use crate::limit::LogLimit;
 use crate::options::{TransportOptions, Who};
 use crate::outbox::Outbox;
 use crate::stats::count;
+use crate::tls;
 
 /// Everything that incoming connections share.
 pub(crate) struct Acceptor<F> {
@@ -50,6 +52,10 @@ pub(crate) struct Acceptor<F> {
 enum Ended {
     #[error("no complete greeting after {0:?}")]
     GreetingTimeout(Duration),
+    #[error("no complete TLS handshake after {0:?}")]
+    TlsTimeout(Duration),
+    #[error("{0}")]
+    Tls(String),
     #[error(transparent)]
     Greeting(#[from] GreetingError),
     #[error("refused: {}", .0.text)]
@@ -103,7 +109,7 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
 
     async fn serve(&self, stream: TcpStream, from: SocketAddr) {
         let ended = tokio::select! {
-            ended = self.greet_and_read(stream) => ended,
+            ended = self.converse(stream) => ended,
             () = self.stop.cancelled() => return,
         };
         if ended.is_usual() {
@@ -121,7 +127,23 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
         }
     }
 
-    async fn greet_and_read(&self, mut stream: TcpStream) -> Ended {
+    /// Shakes hands, if TLS is spoken, and goes on.
+    async fn converse(&self, stream: TcpStream) -> Ended {
+        if let Err(error) = configure(&stream, self.options.silence_timeout) {
+            return error.into();
+        }
+        let Some(config) = self.options.tls.as_ref().and_then(|tls| tls.accepting()) else {
+            return self.greet_and_read(stream).await;
+        };
+        let limit = self.options.handshake_timeout;
+        match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
+            Err(_) => Ended::TlsTimeout(limit),
+            Ok(Err(error)) => Ended::Tls(tls::explain(&error)),
+            Ok(Ok(stream)) => self.greet_and_read(stream).await,
+        }
+    }
+
+    async fn greet_and_read(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Ended {
         let limit = self.options.handshake_timeout;
         let hello = match timeout(limit, self.greet(&mut stream)).await {
             Err(_) => return Ended::GreetingTimeout(limit),
@@ -140,8 +162,10 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
         }
     }
 
-    async fn greet(&self, stream: &mut TcpStream) -> Result<Hello, Ended> {
-        configure(stream, self.options.silence_timeout)?;
+    async fn greet(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    ) -> Result<Hello, Ended> {
         let judged = match Greeting::read(stream).await? {
             Greeting::Hello(hello) => judge(&self.who, &hello).map(|()| hello),
             Greeting::Incompatible { version } => Err(incompatible(version)),
@@ -153,6 +177,7 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
         match judged {
             Ok(hello) => {
                 stream.write_all(&Greeting::Welcome(self.who.me).encode()).await?;
+                stream.flush().await?;
                 Ok(hello)
             }
             Err(refused) => {
@@ -163,7 +188,7 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
         }
     }
 
-    async fn read(&self, mut stream: TcpStream, hello: &Hello) -> Result<(), Ended> {
+    async fn read(&self, mut stream: impl AsyncRead + Unpin, hello: &Hello) -> Result<(), Ended> {
         let counters =
             &self.lanes.get(&(hello.sender.id, hello.lane)).expect("judged a member").counters;
         let (mut decoder, mut buffer) = (FrameDecoder::default(), BytesMut::new());

@@ -15,10 +15,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -29,6 +31,7 @@ use crate::limit::LogLimit;
 use crate::options::TransportOptions;
 use crate::outbox::{Load, Outbox};
 use crate::stats::count;
+use crate::tls;
 
 /// One lane to one peer.
 pub(crate) struct Dialler<U> {
@@ -50,6 +53,8 @@ enum DialError {
     ConnectTimeout(Duration),
     #[error("no answer to the greeting after {0:?}")]
     GreetingTimeout(Duration),
+    #[error("{0}")]
+    Tls(String),
     #[error(transparent)]
     Greeting(#[from] GreetingError),
     #[error("refused by the peer: {}", .0.text)]
@@ -70,7 +75,14 @@ impl DialError {
 
     /// Somebody is there, and a later dial will end like this one until somebody changes something.
     const fn is_mistake(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Incompatible(_) | Self::AnotherMember(_))
+        matches!(
+            self,
+            Self::Refused(_)
+                | Self::Incompatible(_)
+                | Self::AnotherMember(_)
+                | Self::Tls(_)
+                | Self::Greeting(GreetingError::SpeaksTls)
+        )
     }
 }
 
@@ -124,8 +136,8 @@ impl<U: Fn(u64) + Send + Sync> Dialler<U> {
         }
     }
 
-    /// Connects and greets.
-    async fn dial(&self) -> Result<TcpStream, DialError> {
+    /// Connects, shakes hands if TLS is spoken, and greets.
+    async fn dial(&self) -> Result<Connection, DialError> {
         let limit = self.options.connect_timeout;
         let connected = timeout(limit, connect(&self.address)).await;
         let mut stream = connected
@@ -133,15 +145,34 @@ impl<U: Fn(u64) + Send + Sync> Dialler<U> {
             .and_then(|stream| configure(&stream, self.options.silence_timeout).map(|()| stream))
             .map_err(DialError::Connect)?;
         let limit = self.options.handshake_timeout;
-        timeout(limit, self.greet(&mut stream))
-            .await
-            .map_err(|_| DialError::GreetingTimeout(limit))??;
-        Ok(stream)
+        let greeted = async {
+            let Some(config) = self.options.tls.as_ref().and_then(|tls| tls.dialling()) else {
+                self.greet(&mut stream).await?;
+                return Ok(Connection::Plain(stream));
+            };
+            let name = tls::name_of(&self.address).map_err(DialError::Tls)?;
+            let shaken = TlsConnector::from(config).connect(name, stream).await;
+            let mut stream = shaken.map_err(|error| DialError::Tls(tls::explain(&error)))?;
+            match self.greet(&mut stream).await {
+                // In TLS 1.3 the other side's verdict on our certificate comes after the handshake.
+                Err(DialError::Greeting(GreetingError::Io(error))) => {
+                    let reason = tls::reason(&error).map(DialError::Tls);
+                    Err(reason.unwrap_or_else(|| GreetingError::Io(error).into()))
+                }
+                Err(error) => Err(error),
+                Ok(()) => Ok(Connection::Tls(Box::new(stream))),
+            }
+        };
+        timeout(limit, greeted).await.map_err(|_| DialError::GreetingTimeout(limit))?
     }
 
-    async fn greet(&self, stream: &mut TcpStream) -> Result<(), DialError> {
+    async fn greet(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    ) -> Result<(), DialError> {
         let hello = Greeting::Hello(self.hello.clone()).encode();
         stream.write_all(&hello).await.map_err(GreetingError::Io)?;
+        stream.flush().await.map_err(GreetingError::Io)?;
         match Greeting::read(stream).await? {
             Greeting::Welcome(PeerIdentity { id, .. }) if id == self.hello.receiver => Ok(()),
             Greeting::Welcome(PeerIdentity { id, .. }) => Err(DialError::AnotherMember(id)),
@@ -152,19 +183,21 @@ impl<U: Fn(u64) + Send + Sync> Dialler<U> {
     }
 
     /// Writes frames until the connection ends.
-    async fn serve(&self, stream: TcpStream) {
+    async fn serve(&self, connection: Connection) {
         let (peer, lane) = (self.peer(), self.hello.lane);
         debug!(peer, lane = lane.name(), "connected");
-        let (reader, writer) = stream.into_split();
-        let writer = Arc::new(writer);
-        let past = Arc::clone(&writer);
-        self.outbox.open(Some(Box::new(move |slices| past.try_write_vectored(slices))));
-        let result = tokio::select! {
-            result = self.write(&writer) => result,
-            result = ended(reader) => result,
-            () = self.stop.cancelled() => {
-                let _ = timeout(FAREWELL, self.write_rest(&writer)).await;
-                Ok(())
+        let result = match connection {
+            Connection::Plain(stream) => {
+                let (reader, writer) = stream.into_split();
+                let writer = Arc::new(writer);
+                let past = Arc::clone(&writer);
+                self.outbox.open(Some(Box::new(move |slices| past.try_write_vectored(slices))));
+                self.write_until_end(reader, Plain(writer)).await
+            }
+            Connection::Tls(stream) => {
+                let (reader, writer) = tokio::io::split(*stream);
+                self.outbox.open(None);
+                self.write_until_end(reader, Sealed(writer)).await
             }
         };
         // The write half closes when both of its owners are gone.
@@ -174,29 +207,92 @@ impl<U: Fn(u64) + Send + Sync> Dialler<U> {
         }
     }
 
-    async fn write(&self, writer: &OwnedWriteHalf) -> io::Result<()> {
+    async fn write_until_end(
+        &self,
+        reader: impl AsyncRead + Unpin,
+        mut writer: impl WriteChunks,
+    ) -> io::Result<()> {
+        tokio::select! {
+            result = self.write(&mut writer) => return result,
+            result = ended(reader) => return result,
+            () = self.stop.cancelled() => {}
+        }
+        let _ = timeout(FAREWELL, self.write_rest(&mut writer)).await;
+        Ok(())
+    }
+
+    async fn write(&self, writer: &mut impl WriteChunks) -> io::Result<()> {
         loop {
             let load = self.outbox.take().await;
             self.write_load(writer, load).await?;
         }
     }
 
-    async fn write_rest(&self, writer: &OwnedWriteHalf) -> io::Result<()> {
+    async fn write_rest(&self, writer: &mut impl WriteChunks) -> io::Result<()> {
         while let Some(load) = self.outbox.take_now() {
             self.write_load(writer, load).await?;
         }
-        Ok(())
+        writer.finish().await
     }
 
-    async fn write_load(&self, writer: &OwnedWriteHalf, load: Load) -> io::Result<()> {
+    async fn write_load(&self, writer: &mut impl WriteChunks, load: Load) -> io::Result<()> {
         let Load { torn: mut chunks, frames } = load;
         let count_of = frames.len();
         chunks.extend(frame::encode(frames));
         let bytes = chunks.iter().map(Bytes::len).sum();
-        write_chunks(writer, chunks).await?;
+        writer.write(chunks).await?;
         count(&self.outbox.counters.sent_frames, count_of);
         count(&self.outbox.counters.sent_bytes, bytes);
         Ok(())
+    }
+}
+
+/// A connection that has been greeted.
+enum Connection {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// The way out of a connection.
+trait WriteChunks {
+    /// Writes all chunks.
+    async fn write(&mut self, chunks: VecDeque<Bytes>) -> io::Result<()>;
+    /// Says that nothing follows.
+    async fn finish(&mut self) -> io::Result<()>;
+}
+
+struct Plain(Arc<OwnedWriteHalf>);
+
+impl WriteChunks for Plain {
+    async fn write(&mut self, chunks: VecDeque<Bytes>) -> io::Result<()> {
+        write_chunks(&self.0, chunks).await
+    }
+
+    /// The socket says so when it is dropped.
+    async fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Sealed(WriteHalf<TlsStream<TcpStream>>);
+
+impl WriteChunks for Sealed {
+    async fn write(&mut self, chunks: VecDeque<Bytes>) -> io::Result<()> {
+        let mut chunks = chunks;
+        while !chunks.is_empty() {
+            let slices: Vec<IoSlice<'_>> =
+                chunks.iter().take(SLICES_MAX).map(|chunk| IoSlice::new(chunk)).collect();
+            match self.0.write_vectored(&slices).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => frame::advance(&mut chunks, written),
+            }
+        }
+        // What is encrypted may wait in the session's buffer.
+        self.0.flush().await
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        self.0.shutdown().await
     }
 }
 
@@ -216,7 +312,7 @@ async fn write_chunks(writer: &OwnedWriteHalf, mut chunks: VecDeque<Bytes>) -> i
 }
 
 /// Resolves when the peer closes, or says something, which it has no business to.
-async fn ended(mut reader: OwnedReadHalf) -> io::Result<()> {
+async fn ended(mut reader: impl AsyncRead + Unpin) -> io::Result<()> {
     match reader.read(&mut [0; 1]).await? {
         0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the peer")),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the peer speaks out of turn")),

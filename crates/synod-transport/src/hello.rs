@@ -36,6 +36,12 @@ pub const ABOUT_BYTES_MAX: usize = 4096;
 /// A reason is cut here, so that a refusal always fits.
 const TEXT_BYTES_MAX: usize = 512;
 
+/// The first byte of what TLS sends before anything is agreed on.
+const TLS_ALERT: u8 = 21;
+const TLS_HANDSHAKE: u8 = 22;
+/// The second one, of all versions.
+const TLS_MAJOR: u8 = 3;
+
 /// Which of the two connections to a peer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub enum Lane {
@@ -164,6 +170,9 @@ pub enum GreetingError {
     /// Some other protocol, or noise.
     #[error("not a member: it does not speak the peer protocol")]
     NotAPeer,
+    /// A TLS handshake, or the end of one.
+    #[error("the other side speaks TLS, and this side does not")]
+    SpeaksTls,
     /// Right magic, wrong rest.
     #[error("malformed greeting: {0}")]
     Malformed(&'static str),
@@ -214,7 +223,11 @@ impl Greeting {
     pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Self, GreetingError> {
         let mut bytes = vec![0; HEADER_BYTES];
         // The magic first and alone: a stranger that sends less than a header hears of it at once.
-        stream.read_exact(&mut bytes[..MAGIC.len()]).await?;
+        stream.read_exact(&mut bytes[..2]).await?;
+        if matches!(bytes[..2], [TLS_ALERT | TLS_HANDSHAKE, TLS_MAJOR]) {
+            return Err(GreetingError::SpeaksTls);
+        }
+        stream.read_exact(&mut bytes[2..MAGIC.len()]).await?;
         if bytes[..MAGIC.len()] != MAGIC {
             return Err(GreetingError::NotAPeer);
         }

@@ -22,7 +22,8 @@
 //! * A peer whose process is gone is told of at once: a connection that breaks is dialled again
 //!   immediately, and if that is refused, nobody listens there any more.
 //! * The sender given with a frame is who said hello: of this cluster, a known member, meaning us.
-//!   (Without TLS this guards against mistakes, not against forgers.)
+//!   (Without TLS this guards against mistakes, not against forgers. With it, a connection begins
+//!   with a handshake, and the hello is read from whoever the certificates let in.)
 //!
 //! The crate knows nothing of what the frames say.
 #![deny(missing_docs)]
@@ -36,12 +37,14 @@ mod listening;
 mod options;
 mod outbox;
 mod stats;
+mod tls;
 mod transport;
 
 pub use hello::{Lane, RefusalCode};
 pub use listening::{BindError, Listening};
 pub use options::{TransportOptions, Who};
 pub use stats::{LaneStats, TransportStats};
+pub use tls::PeerTls;
 pub use transport::{Transport, TransportHandle};
 
 /// A member as it introduced itself.

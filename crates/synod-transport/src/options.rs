@@ -1,10 +1,12 @@
 //! What a transport is told at its start.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::PeerIdentity;
+use crate::tls::PeerTls;
 
 /// Who this member is, and whom it talks to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,8 +23,8 @@ pub struct Who {
     pub about: Bytes,
 }
 
-/// Time-outs and bounds.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// Time-outs and bounds, and whether TLS is spoken.
+#[derive(Clone, Debug)]
 pub struct TransportOptions {
     /// A greeting must be complete after this time. Default 5 s.
     pub handshake_timeout: Duration,
@@ -43,6 +45,8 @@ pub struct TransportOptions {
     pub control_bytes_max: usize,
     /// Bytes that wait for a peer, in the bulk lane. Default 64 MiB.
     pub bulk_bytes_max: usize,
+    /// What to speak TLS with. Default: nothing, all is said in the clear.
+    pub tls: Option<Arc<dyn PeerTls>>,
 }
 
 impl Default for TransportOptions {
@@ -57,6 +61,7 @@ impl Default for TransportOptions {
             queue_frames_max: 16_384,
             control_bytes_max: 8 << 20,
             bulk_bytes_max: 64 << 20,
+            tls: None,
         }
     }
 }

@@ -79,6 +79,9 @@ impl TlsConfig {
         let mut peer = TlsFiles::read(settings, &PEER)?;
         peer.allowed_names = settings.words("peer-cert-allowed-cn");
         peer.dial_pair = pair(settings, "peer-client-cert-file", "peer-client-key-file")?;
+        if peer.pair.is_some() && peer.ca.is_none() {
+            return Err(ConfigError::NoCa { flag: PEER.cert, ca: PEER.ca });
+        }
         if !peer.allowed_names.is_empty() && !peer.allowed_hosts.is_empty() {
             let (one, other) = ("peer-cert-allowed-cn", PEER.hosts);
             return Err(ConfigError::Exclusive { one, other });

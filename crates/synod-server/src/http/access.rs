@@ -57,8 +57,8 @@ impl Access {
         Self { hosts: Allowed::new(hosts), origins: Allowed::new(origins) }
     }
 
-    /// Lets a request in, or has the answer to it. Over TLS the host needs no check: the
-    /// certificate has proven the name.
+    /// Lets a request without TLS in, or has the answer to it. Over TLS the host needs no check:
+    /// the certificate has proven the name.
     pub(super) fn check(
         &self,
         headers: &HeaderMap,
@@ -76,6 +76,11 @@ impl Access {
             );
             return Err(Box::new(text(StatusCode::MISDIRECTED_REQUEST, PLAIN, why)));
         }
+        self.check_origin(headers)
+    }
+
+    /// Lets a request in, or has the answer to it, whatever host it names.
+    pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<Told, Box<Response<Body>>> {
         if self.origins == Allowed::All {
             return Ok(Told(Some(HeaderValue::from_static("*"))));
         }

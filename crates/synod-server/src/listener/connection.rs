@@ -1,0 +1,194 @@
+//! One connection of a client: HTTP/1.1 or HTTP/2, told apart by their first bytes.
+//!
+//! What a client can flood with, and what stops it:
+//!
+//! * bytes of a preface or of headers, one now and then: deadlines;
+//! * streams opened only to be reset: so many may wait to be seen, then the connection ends;
+//! * resets that our refusals cause: so many, then the connection ends;
+//! * headers that go on in CONTINUATION frames for ever: a header list has a size;
+//! * empty DATA frames, PING and SETTINGS: the HTTP/2 library answers each at most once at a time,
+//!   and ends connections of which it has seen too many (h2 from 0.4.16 on);
+//! * streams that are half open: so many a connection, of so many connections.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+
+use super::Door;
+use super::ending::Ending;
+use crate::service::Services;
+use crate::tls::OverTls;
+
+/// Serves a connection to its end, or until the door closes and what was asked is answered.
+pub(super) async fn serve<S>(
+    mut stream: S,
+    tls: Option<OverTls>,
+    services: Services,
+    door: &Door,
+) -> Result<(), Box<dyn Error + Send + Sync>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let begun = tokio::select! {
+        begun = timeout(FIRST_BYTES, begin(&mut stream)) => begun,
+        () = door.stop.cancelled() => return Ok(()),
+    };
+    let Begun { bytes, is_http2 } = begun.map_err(|_| "it said nothing in time")??;
+    let stream = TokioIo::new(Rewound { bytes, stream });
+    let stop = door.stop.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(tls) = &tls {
+            request.extensions_mut().insert(tls.clone());
+            if let Some(certificate) = &tls.certificate {
+                request.extensions_mut().insert(certificate.clone());
+            }
+        }
+        let (services, stop) = (services.clone(), stop.clone());
+        async move {
+            let response = services.answer(request).await?;
+            Ok::<_, Infallible>(response.map(|body| Ending::new(body, stop)))
+        }
+    });
+    // Two arms of one shape: the connections are of different types.
+    if is_http2 {
+        let mut connection = pin!(http2_builder(door).serve_connection(stream, service));
+        tokio::select! {
+            result = connection.as_mut() => return Ok(result?),
+            () = door.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        Ok(connection.await?)
+    } else {
+        let mut connection = pin!(http1_builder().serve_connection(stream, service));
+        tokio::select! {
+            result = connection.as_mut() => return Ok(result?),
+            () = door.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        Ok(connection.await?)
+    }
+}
+
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HTTP1_BUFFER_BYTES);
+    builder
+}
+
+fn http2_builder(door: &Door) -> http2::Builder<TokioExecutor> {
+    let limits = &door.limits;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams_max)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(REFUSALS_MAX)
+        .max_header_list_size(HEADER_LIST_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(limits.keep_alive_interval)
+        .keep_alive_timeout(limits.keep_alive_timeout);
+    builder
+}
+
+/// The first bytes of a connection.
+struct Begun {
+    bytes: Vec<u8>,
+    is_http2: bool,
+}
+
+/// Reads until it is clear which protocol begins.
+async fn begin(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Begun> {
+    let mut bytes = [0; PREFACE.len()];
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut bytes[filled..]).await?;
+        filled += read;
+        let is_preface = bytes[..filled] == PREFACE[..filled];
+        if read == 0 || !is_preface || filled == PREFACE.len() {
+            let is_http2 = is_preface && filled == PREFACE.len();
+            return Ok(Begun { bytes: bytes[..filled].to_vec(), is_http2 });
+        }
+    }
+}
+
+/// A stream with its first bytes put back.
+struct Rewound<S> {
+    bytes: Vec<u8>,
+    stream: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.bytes.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let count = self.bytes.len().min(buffer.remaining());
+        buffer.put_slice(&self.bytes[..count]);
+        self.bytes.drain(..count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// What HTTP/2 begins with.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// A request of the largest size fits, so that it comes without a pause for the window.
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Answers that a stream of a slow client may hold.
+const SEND_BUFFER_BYTES: usize = 1 << 20;
+/// As much as gRPC's metadata may have by default, twice.
+const HEADER_LIST_BYTES: u32 = 16 << 10;
+const HTTP1_BUFFER_BYTES: usize = 64 << 10;
+/// Streams that were reset before anybody looked at them.
+const RESETS_MAX: usize = 256;
+/// Streams that were reset because the client did wrong.
+const REFUSALS_MAX: usize = 1024;
+/// Until it is clear which protocol is spoken. Longer than a client's own patience, since some
+/// connect first and speak later.
+const FIRST_BYTES: Duration = Duration::from_secs(30);
+const HEADERS: Duration = Duration::from_secs(10);
