@@ -18,7 +18,7 @@ pub(crate) use page::Page;
 use crate::service::Context;
 
 /// The parts of the page, in their order.
-const SECTIONS: [fn(&mut Page, &Context); 8] = [
+const SECTIONS: &[fn(&mut Page, &Context)] = &[
     consensus::render,
     storage::render,
     leases::render,
