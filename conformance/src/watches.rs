@@ -53,7 +53,9 @@ fn from(start_revision: i64) -> Do {
     Do::Create(WatchCreateRequest { start_revision, ..create("w", "x") })
 }
 
-/// The cases, by name.
+/// The cases, by name. Left out is what etcd 3.4 does and 3.6 does no more: it takes a watch from
+/// revision -1, tells a watch from the future of progress below its revision, and answers a
+/// request for progress on a stream without watches.
 fn cases() -> Vec<(&'static str, Vec<Do>)> {
     use Do::{Cancel, Compact, Create, Delete, Progress, Put};
     let id = |watch_id| Create(WatchCreateRequest { watch_id, ..create("w", "x") });
@@ -71,8 +73,7 @@ fn cases() -> Vec<(&'static str, Vec<Do>)> {
         ("empty range", vec![watch("w", "w"), watch("x", "w"), watch("", "\0\0"), Put("w", "1")]),
         ("the past", vec![Put("w", "1"), Delete("w"), Put("w", "2"), from(1), Put("w", "3")]),
         ("the very next", vec![from(1), Put("w", "1"), Put("w", "2")]),
-        ("the future", vec![from(3), Put("w", "1"), Progress, Put("w", "2"), Put("w", "3")]),
-        ("minus one", vec![from(-1), Put("w", "1")]),
+        ("the future", vec![from(3), Put("w", "1"), Put("w", "2"), Put("w", "3"), Progress]),
         (
             "compacted",
             vec![Put("w", "1"), Put("w", "2"), Put("w", "3"), Compact(3), from(2), from(3)],
@@ -97,7 +98,6 @@ fn cases() -> Vec<(&'static str, Vec<Do>)> {
                 Create(WatchCreateRequest { start_revision: 2, ..prev() }),
             ],
         ),
-        ("progress without a watch", vec![Progress]),
         (
             "progress",
             vec![watch("w", ""), Progress, Put("w", "1"), Progress, Put("v", "1"), Progress],
