@@ -35,4 +35,4 @@ pub mod watch;
 
 pub use error::EtcdError;
 pub use limits::Limits;
-pub use refusal::{DETAIL_KEY, Refusal};
+pub use refusal::{DETAIL_KEY, NEVER_APPLIED, OUTCOME_KEY, Refusal};

@@ -15,11 +15,19 @@ use crate::error::EtcdError;
 /// The trailer that carries the detail of a refusal, as visible ASCII.
 pub const DETAIL_KEY: &str = "synod-detail";
 
+/// The trailer that says, by [`NEVER_APPLIED`], that a refused command may be sent again: it was
+/// not applied and never will be. Without it nothing is said.
+pub const OUTCOME_KEY: &str = "synod-outcome";
+
+/// See [`OUTCOME_KEY`].
+pub const NEVER_APPLIED: &str = "never-applied";
+
 /// A request that will not be served, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
     reason: Reason,
     detail: Option<String>,
+    never_applied: bool,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,19 +42,27 @@ impl Refusal {
     /// A refusal that etcd's clients know.
     #[must_use]
     pub const fn new(error: EtcdError) -> Self {
-        Self { reason: Reason::Etcd(error), detail: None }
+        Self { reason: Reason::Etcd(error), detail: None, never_applied: false }
     }
 
     /// A refusal that etcd has no words for.
     #[must_use]
     pub fn own(code: Code, text: impl Into<String>) -> Self {
-        Self { reason: Reason::Own { code, text: text.into() }, detail: None }
+        let reason = Reason::Own { code, text: text.into() };
+        Self { reason, detail: None, never_applied: false }
     }
 
     /// The same with limit, actual value and way out.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// The same, and what was asked for never takes effect: it may be asked again.
+    #[must_use]
+    pub const fn never_applied(mut self) -> Self {
+        self.never_applied = true;
         self
     }
 
@@ -58,7 +74,9 @@ impl Refusal {
             None => Reason::Own { code: status.code(), text: status.message().to_owned() },
         };
         let detail = status.metadata().get(DETAIL_KEY).and_then(|value| value.to_str().ok());
-        Self { reason, detail: detail.map(str::to_owned) }
+        let outcome = status.metadata().get(OUTCOME_KEY);
+        let never_applied = outcome.is_some_and(|outcome| outcome == NEVER_APPLIED);
+        Self { reason, detail: detail.map(str::to_owned), never_applied }
     }
 
     /// The error of etcd's that this is, if etcd has one.
@@ -93,6 +111,12 @@ impl Refusal {
     pub fn detail(&self) -> Option<&str> {
         self.detail.as_deref()
     }
+
+    /// Whether whoever refused says that what was asked for never takes effect.
+    #[must_use]
+    pub const fn is_never_applied(&self) -> bool {
+        self.never_applied
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -120,6 +144,9 @@ impl From<Refusal> for Status {
             let ascii = detail.escape_default().to_string();
             let value = AsciiMetadataValue::try_from(ascii).expect("escaped text is visible ASCII");
             trailers.insert(DETAIL_KEY, value);
+        }
+        if refusal.never_applied {
+            trailers.insert(OUTCOME_KEY, AsciiMetadataValue::from_static(NEVER_APPLIED));
         }
         Self::with_metadata(refusal.code(), refusal.text(), trailers)
     }
@@ -197,6 +224,13 @@ mod tests {
         let found = Refusal::from_status(&status);
         assert_eq!(found.etcd(), Some(EtcdError::TooManyOps));
         assert_eq!(found.detail(), Some("129 of at most 128 \\u{2013} sorry"));
+        assert!(!found.is_never_applied());
+    }
+
+    #[test]
+    fn a_status_tells_that_a_command_is_dead() {
+        let status = Status::from(Refusal::new(EtcdError::Timeout).never_applied());
+        assert!(Refusal::from_status(&status).is_never_applied());
     }
 
     #[test]

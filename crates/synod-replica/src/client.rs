@@ -30,6 +30,19 @@ pub enum ProposeError {
     },
 }
 
+impl ProposeError {
+    /// Whether it is certain that the command was not applied and never will be.
+    #[must_use]
+    pub const fn is_never_applied(&self) -> bool {
+        match self {
+            Self::Busy | Self::TooLarge { .. } => true,
+            Self::TimedOut { outcome } | Self::Stopping { outcome } => {
+                matches!(outcome, Withdrawal::NeverApplied)
+            }
+        }
+    }
+}
+
 const fn describe(outcome: Withdrawal) -> &'static str {
     match outcome {
         Withdrawal::NeverApplied => "and the command was not applied and never will be",

@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("synod-etcd", 1),
     ("synod-sim", 2),
     ("synod-server", 2),
+    ("synod-client", 2),
     ("synod", 3),
 ];
 

@@ -17,7 +17,8 @@ pub(super) fn of_proposal(error: ProposeError) -> Refusal {
         ProposeError::TimedOut { .. } => EtcdError::Timeout,
         ProposeError::Stopping { .. } => EtcdError::Stopped,
     };
-    Refusal::new(etcd).with_detail(error.to_string())
+    let refusal = Refusal::new(etcd).with_detail(error.to_string());
+    if error.is_never_applied() { refusal.never_applied() } else { refusal }
 }
 
 /// A read that was not granted.
