@@ -168,6 +168,7 @@ impl Pump {
         let asked =
             self.client.ask_from(Kind::Idempotent, limit, |service| open(service, create.clone()));
         let (at, (first, stream)) = asked.await?;
+        self.client.saw(first.header.as_ref());
         match self.position.take(first) {
             Taken::Over(error) => Err(error),
             // It says that it stands, and no more. A token it does not take it does not take later.

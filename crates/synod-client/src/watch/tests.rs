@@ -100,8 +100,7 @@ async fn updates_that_nobody_takes_wait_at_the_server() {
     let many = (8..200).map(|revision| events(&[revision]));
     let script = std::iter::once(created(7)).chain(many).chain([compacted(5)]);
     a.on("Watch/Watch", Step::stream(script));
-    let mut options = Options::default();
-    options.watch_updates_max = 2;
+    let options = Options { watch_updates_max: 2, ..Options::default() };
     let client = Fake::client(&[&a], options).await;
     let mut watcher = client.watch(Watch::key("k")).await.unwrap();
     let first = watcher.next().await.unwrap().unwrap();
