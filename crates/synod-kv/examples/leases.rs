@@ -40,6 +40,22 @@ impl Engine for Nowhere {
     fn view(&self) -> Result<Box<dyn EngineView<Infallible>>, Infallible> {
         MemoryEngine::new().view()
     }
+
+    fn stage(&self, _: Vec<(Bytes, Bytes)>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn staged(&self) -> Result<Box<dyn EngineView<Infallible>>, Infallible> {
+        self.view()
+    }
+
+    fn switch(&self) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn sweep(&self) -> Result<(), Infallible> {
+        Ok(())
+    }
 }
 
 struct Member {

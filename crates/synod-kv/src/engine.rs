@@ -50,6 +50,31 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// If the engine cannot read.
     fn view(&self) -> Result<Box<dyn EngineView<Self::Error>>, Self::Error>;
+
+    /// Adds pairs to a second content beside the first one. Nobody reads it before
+    /// [`Engine::switch`], and it need not survive a crash before.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn stage(&self, pairs: Vec<(Bytes, Bytes)>) -> Result<(), Self::Error>;
+
+    /// The second content as it is now.
+    ///
+    /// # Errors
+    /// If the engine cannot read.
+    fn staged(&self) -> Result<Box<dyn EngineView<Self::Error>>, Self::Error>;
+
+    /// Makes the second content the only one: durably, at once, or not at all.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn switch(&self) -> Result<(), Self::Error>;
+
+    /// Forgets the second content, and what a switch left of the first one. May take its time.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn sweep(&self) -> Result<(), Self::Error>;
 }
 
 /// What an engine held at one moment.

@@ -69,6 +69,8 @@ impl<E: Engine> Flusher<E> {
     /// # Errors
     /// If the engine fails: then the member stops, as nobody knows what the engine holds.
     pub fn flush(&mut self, limits: FlushLimits) -> Result<Flushed, StorageError<E::Error>> {
+        let _alone = self.shared.flushing.lock();
+        self.drop_former()?;
         let mut batch = WriteBatch::default();
         self.reclaim(limits.reclaim_max, &mut batch);
         let reclaimed = batch.deletes.len();
@@ -90,6 +92,15 @@ impl<E: Engine> Flusher<E> {
             reclaimed_below: state.reclaimed_below(),
             more: !state.overlay.is_flushed() || state.has_garbage(self.shared.hold.revision()),
         })
+    }
+
+    /// Lets go of the state that an installed snapshot took the place of.
+    fn drop_former(&self) -> Result<(), StorageError<E::Error>> {
+        let former = self.shared.former.lock().take();
+        if former.is_some() {
+            self.shared.engine.sweep().map_err(StorageError::Engine)?;
+        }
+        Ok(())
     }
 
     fn encode(&self, plan: &Plan, batch: &mut WriteBatch) {

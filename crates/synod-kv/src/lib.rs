@@ -112,8 +112,8 @@ pub use response::{
 pub use revision::Revision;
 pub use row::RowError;
 pub use snapshot::{
-    Restore, RestoreError, SnapshotError, SnapshotFacts, SnapshotOrigin, SnapshotPoint,
-    SnapshotReader, SnapshotSource,
+    ArriveError, Arrived, Arriving, Restore, RestoreError, SnapshotError, SnapshotFacts,
+    SnapshotOrigin, SnapshotPoint, SnapshotReader, SnapshotSource,
 };
 pub use space::{LEASE_SPACE, VERSION_SPACE};
 pub use store::{OVERLAY_BYTES_MAX, Store};

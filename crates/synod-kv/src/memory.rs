@@ -15,6 +15,7 @@ use crate::engine::{Engine, EngineView, WriteBatch};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryEngine {
     pairs: Arc<RwLock<BTreeMap<Bytes, Bytes>>>,
+    staged: Arc<RwLock<BTreeMap<Bytes, Bytes>>>,
 }
 
 impl MemoryEngine {
@@ -27,7 +28,10 @@ impl MemoryEngine {
     /// A second engine with the same bytes, which then goes its own way: a disk that was copied.
     #[must_use]
     pub fn fork(&self) -> Self {
-        Self { pairs: Arc::new(RwLock::new(self.pairs.read().clone())) }
+        Self {
+            pairs: Arc::new(RwLock::new(self.pairs.read().clone())),
+            staged: Arc::new(RwLock::new(self.staged.read().clone())),
+        }
     }
 
     /// How many pairs it holds.
@@ -83,6 +87,26 @@ impl Engine for MemoryEngine {
 
     fn view(&self) -> Result<Box<dyn EngineView<Infallible>>, Infallible> {
         Ok(Box::new(MemoryView(self.pairs.read().clone())))
+    }
+
+    fn stage(&self, pairs: Vec<(Bytes, Bytes)>) -> Result<(), Infallible> {
+        self.staged.write().extend(pairs);
+        Ok(())
+    }
+
+    fn staged(&self) -> Result<Box<dyn EngineView<Infallible>>, Infallible> {
+        Ok(Box::new(MemoryView(self.staged.read().clone())))
+    }
+
+    fn switch(&self) -> Result<(), Infallible> {
+        let staged = std::mem::take(&mut *self.staged.write());
+        *self.pairs.write() = staged;
+        Ok(())
+    }
+
+    fn sweep(&self) -> Result<(), Infallible> {
+        self.staged.write().clear();
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::lease::LeaseStatus;
 use crate::read::{CHUNK_KEYS, Snapshot, Walk};
 use crate::response::{KeyValue, OpResponse, RangeResponse, TxnResponse};
 use crate::revision::Revision;
-use crate::snapshot::{SnapshotOrigin, SnapshotSource};
+use crate::snapshot::{Arriving, SnapshotOrigin, SnapshotSource};
 use crate::state::State;
 use crate::store::Shared;
 use crate::tail::Tail;
@@ -168,6 +168,15 @@ impl<E: Engine> Reader<E> {
     ) -> Result<SnapshotSource<E::Error>, ReadError<E::Error>> {
         self.permit(caller, &[Need::Root])?;
         Ok(SnapshotSource::open(&self.shared.engine, origin)?)
+    }
+
+    /// Begins to take a snapshot in, beside what the store holds. One that was begun before is
+    /// forgotten.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub fn receive(&self) -> Result<Arriving<E>, StorageError<E::Error>> {
+        Arriving::begin(Arc::clone(&self.shared))
     }
 
     /// How many bytes of rows wait for the engine.

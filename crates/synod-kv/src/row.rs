@@ -29,9 +29,6 @@ use crate::versions::{Live, Version};
 /// Where the metadata is.
 pub(crate) const META_KEY: Bytes = Bytes::from_static(b"m");
 
-/// Below every lease, whose rows end below [`META_KEY`].
-pub(crate) const LEASES_START: &[u8] = b"l";
-
 /// Above every row.
 pub(crate) const ROWS_END: &[u8] = b"s";
 

@@ -13,10 +13,12 @@
 //! by itself which slot it is the state of. The stream is the same in a file and between members.
 //! (Its length, a multiple of 512 and a hash, is what etcd's tools look at in a file they saved.)
 
+mod arrive;
 mod read;
 mod restore;
 mod write;
 
+pub use arrive::{ArriveError, Arrived, Arriving};
 pub use read::{SnapshotError, SnapshotFacts, SnapshotReader};
 pub use restore::{Restore, RestoreError};
 pub use write::SnapshotSource;

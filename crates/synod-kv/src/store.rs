@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::alarms::{self, ALARMS_END, ALARMS_START};
 use crate::auth::row::{AUTH_END, AUTH_START};
 use crate::command::Command;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineView};
 use crate::error::{Stop, StorageError};
 use crate::execute::Execution;
 use crate::flusher::Flusher;
 use crate::reader::Reader;
 use crate::response::{ApplyError, Reply, Response};
-use crate::revision::{Position, Revision};
-use crate::row::{self, LEASES_START, META_KEY, Meta, ROWS_END, Row, row_key};
+use crate::revision::Revision;
+use crate::row::{self, META_KEY, Meta, ROWS_END, Row};
+use crate::snapshot::Arrived;
 use crate::state::State;
 use crate::tail::Hold;
 
@@ -39,13 +40,21 @@ pub(crate) struct Shared<E> {
     pub(crate) auth_enabled: AtomicBool,
     pub(crate) engine: E,
     pub(crate) hold: Hold,
+    /// Held while the engine is written to: for a flush, or for a state that takes the place of
+    /// this one.
+    pub(crate) flushing: Mutex<()>,
+    /// Which snapshot is put away beside the state: the last that was begun. Held while something
+    /// is put away.
+    pub(crate) arriving: Mutex<u64>,
+    /// The state before that, to be dropped by whoever has time for it.
+    pub(crate) former: Mutex<Option<State>>,
 }
 
 /// How many bytes of rows may wait for the engine before [`Store::must_wait`] says so.
 pub const OVERLAY_BYTES_MAX: usize = 64 << 20;
 
-/// How many rows are read at once when a store is opened.
-const LOAD_ROWS: usize = 1024;
+/// How many bytes of rows are read at once when a store is opened.
+const LOAD_BYTES: usize = 256 << 10;
 
 impl<E: Engine> Store<E> {
     /// Opens what the engine holds: the state after its last batch. The log replays from
@@ -54,12 +63,18 @@ impl<E: Engine> Store<E> {
     /// # Errors
     /// If the engine fails, or holds what no store wrote.
     pub fn open(engine: E) -> Result<(Self, Flusher<E>), StorageError<E::Error>> {
-        let state = load(&engine)?;
+        engine.sweep().map_err(StorageError::Engine)?;
+        let view = engine.view().map_err(StorageError::Engine)?;
+        let state = load(&*view)?;
+        drop(view);
         let shared = Arc::new(Shared {
             auth_enabled: AtomicBool::new(state.auth.is_enabled()),
             state: RwLock::new(state),
             engine,
             hold: Hold::default(),
+            flushing: Mutex::default(),
+            arriving: Mutex::default(),
+            former: Mutex::default(),
         });
         Ok((Self { shared: Arc::clone(&shared), failed: false }, Flusher::new(shared)))
     }
@@ -106,6 +121,37 @@ impl<E: Engine> Store<E> {
         };
         state.finish_command();
         Ok(Reply { revision: state.meta.revision, result })
+    }
+
+    /// Takes over the state of a snapshot that has arrived, in the place of this one, of which it
+    /// is the future. Reads that are under way find what they read in it, or that it is compacted;
+    /// none of them goes back. False if another snapshot began to arrive meanwhile.
+    ///
+    /// # Errors
+    /// If the engine fails: then the member stops, and the store must not be used again.
+    ///
+    /// # Panics
+    /// If the snapshot is not the future of this state.
+    pub fn install(&mut self, arrived: Arrived) -> Result<bool, StorageError<E::Error>> {
+        assert!(!self.failed, "a store whose engine failed installs nothing");
+        let _alone = self.shared.flushing.lock();
+        let arriving = self.shared.arriving.lock();
+        if *arriving != arrived.number {
+            return Ok(false);
+        }
+        let mut state = self.shared.state.write();
+        let (from, to) = (state.meta, arrived.state.meta);
+        assert!(from.applied_slot < to.applied_slot, "a snapshot goes forward");
+        assert!(from.revision <= to.revision, "revisions go forward");
+        if let Err(error) = self.shared.engine.switch() {
+            self.failed = true;
+            return Err(StorageError::Engine(error));
+        }
+        let former = std::mem::replace(&mut *state, arrived.state);
+        self.shared.auth_enabled.store(state.auth.is_enabled(), Ordering::Release);
+        drop(state);
+        *self.shared.former.lock() = Some(former);
+        Ok(true)
     }
 
     /// Ends a slot: all its commands are applied. `barrier` is what the log wants to be remembered
@@ -178,36 +224,24 @@ impl<E: Engine> Store<E> {
     }
 }
 
-/// Builds leases and index from the rows of the engine.
-fn load<E: Engine>(engine: &E) -> Result<State, StorageError<E::Error>> {
-    let meta = match engine.get(&META_KEY).map_err(StorageError::Engine)? {
+/// Builds leases and index from the rows of an engine.
+pub(crate) fn load<F>(view: &dyn EngineView<F>) -> Result<State, StorageError<F>> {
+    let meta = match view.get(&META_KEY).map_err(StorageError::Engine)? {
         Some(bytes) => Meta::decode(&bytes)?,
         None => Meta::EMPTY,
     };
     let mut state = State::new(meta);
-    for_each(engine, Bytes::from_static(AUTH_START), AUTH_END, |key, bytes| {
-        Ok(state.auth.load(key, bytes)?)
-    })?;
-    let (from, to) = (Bytes::from_static(ALARMS_START), ALARMS_END);
-    for_each(engine, from, to, |key, bytes| {
-        state.alarms.set(&alarms::decode_alarm(key, bytes)?);
-        Ok(())
-    })?;
-    // Leases come before keys, so that keys find what they are attached to.
-    for_each(engine, Bytes::from_static(LEASES_START), &META_KEY, |key, bytes| {
-        let (id, terms) = row::decode_lease(key, bytes)?;
-        state.leases.set(id, terms);
-        Ok(())
-    })?;
-    for_each(engine, row_key(Position::default()), ROWS_END, |key, bytes| {
-        let row = Row::decode(key, bytes)?;
-        let revision = row.version.at.revision;
-        if revision > meta.revision {
-            return Err(StorageError::RowAhead { row: revision, revision: meta.revision });
+    let mut above: Option<Bytes> = None;
+    loop {
+        let page = view.page(above.as_deref(), LOAD_BYTES).map_err(StorageError::Engine)?;
+        for (key, bytes) in page.iter().filter(|(key, _)| key.as_ref() < ROWS_END) {
+            load_pair(&mut state, key, bytes)?;
         }
-        state.load(&row);
-        Ok(())
-    })?;
+        match page.into_iter().next_back() {
+            Some((last, _)) if last.as_ref() < ROWS_END => above = Some(last),
+            _ => break,
+        }
+    }
     state.loaded();
     let (keys, attached) = (state.leased_keys(), state.leases.attached());
     if keys != attached {
@@ -216,23 +250,31 @@ fn load<E: Engine>(engine: &E) -> Result<State, StorageError<E::Error>> {
     Ok(state)
 }
 
-/// Visits the pairs of the engine from a key up to another.
-fn for_each<E: Engine>(
-    engine: &E,
-    mut from: Bytes,
-    to: &[u8],
-    mut visit: impl FnMut(&Bytes, &Bytes) -> Result<(), StorageError<E::Error>>,
-) -> Result<(), StorageError<E::Error>> {
-    loop {
-        let rows = engine.scan(&from, to, LOAD_ROWS).map_err(StorageError::Engine)?;
-        for (key, bytes) in &rows {
-            visit(key, bytes)?;
+/// Takes up one pair. They come by key: leases before keys, so that keys find what they are
+/// attached to.
+fn load_pair<F>(state: &mut State, key: &Bytes, bytes: &Bytes) -> Result<(), StorageError<F>> {
+    match key.as_ref() {
+        auth if (AUTH_START..AUTH_END).contains(&auth) => state.auth.load(key, bytes)?,
+        alarm if (ALARMS_START..ALARMS_END).contains(&alarm) => {
+            state.alarms.set(&alarms::decode_alarm(key, bytes)?);
         }
-        match rows.last() {
-            Some((last, _)) if rows.len() == LOAD_ROWS => {
-                from = [last.as_ref(), &[0]].concat().into();
-            }
-            _ => return Ok(()),
+        [b'l', ..] => {
+            let (id, terms) = row::decode_lease(key, bytes)?;
+            state.leases.set(id, terms);
         }
+        [b'r', ..] => load_row(state, key, bytes)?,
+        // The metadata, and what only later releases know.
+        _ => {}
     }
+    Ok(())
+}
+
+fn load_row<F>(state: &mut State, key: &Bytes, bytes: &Bytes) -> Result<(), StorageError<F>> {
+    let row = Row::decode(key, bytes)?;
+    let (row_revision, revision) = (row.version.at.revision, state.meta.revision);
+    if row_revision > revision {
+        return Err(StorageError::RowAhead { row: row_revision, revision });
+    }
+    state.load(&row);
+    Ok(())
 }

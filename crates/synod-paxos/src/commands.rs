@@ -83,7 +83,7 @@ impl Replica {
         Withdrawal::NeverApplied
     }
 
-    fn command_id(&self, number: u64) -> CommandId {
+    pub(crate) fn command_id(&self, number: u64) -> CommandId {
         CommandId { replica: self.me(), life: self.identity.life, number }
     }
 
@@ -238,6 +238,20 @@ impl OwnCommands {
             }
             self.stream.unsettled.pop_front();
         }
+    }
+
+    /// The values of a prefix with this barrier were passed over: whether commands that were sent
+    /// are among them, nobody knows. Gives them. They are never sent in another ballot; in the one
+    /// they were sent in, the leader takes each once, whatever becomes of their clients.
+    pub(crate) fn lose_sent(&mut self, barrier: Ballot) -> Vec<u64> {
+        let mut lost = Vec::new();
+        for (number, own) in &mut self.waiting {
+            if own.sent.is_some() && !std::mem::replace(&mut own.withdrawn, true) {
+                lost.push(*number);
+            }
+        }
+        self.release_below(barrier);
+        lost
     }
 
     /// Whatever was sent in a lower ballot is dead: the withdrawn ones end here, the others are to

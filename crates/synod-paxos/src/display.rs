@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::event::{Event, Ignored, StepDown};
 use crate::ids::Ballot;
-use crate::message::{Forward, Heartbeat, Learned, Message, Prepare, Promise};
+use crate::message::{Forward, Heartbeat, Learned, Message, Prepare, Promise, SnapshotPage};
 use crate::output::{Output, Record};
 use crate::prefix::Prefix;
 use crate::slot::Slot;
@@ -91,8 +91,15 @@ impl fmt::Display for Message {
             Self::Confirmed(m) => write!(f, " {} round={}", m.ballot, m.round),
             Self::TakeOver(m) => write!(f, " {}", m.ballot),
             Self::Stranger(m) => write!(f, " known={}", m.known),
+            Self::FetchPage(m) => write!(f, " {:x} at={}", m.snapshot, m.offset),
+            Self::SnapshotPage(m) => snapshot_page(f, m),
         }
     }
+}
+
+fn snapshot_page(f: &mut fmt::Formatter<'_>, page: &SnapshotPage) -> fmt::Result {
+    let SnapshotPage { snapshot, prefix, offset, bytes } = page;
+    write!(f, " {snapshot:x} {prefix} at={offset} <{} bytes>", bytes.len())
 }
 
 impl fmt::Display for Record {
@@ -125,6 +132,13 @@ impl fmt::Display for Output {
             Self::TrimLog { below, after } => {
                 write!(f, "trim log below={below} after #{}", after.as_u64())
             }
+            Self::ServeSnapshot { to, snapshot, offset, .. } => {
+                write!(f, "serve snapshot {snapshot:x} to {to} at={offset}")
+            }
+            Self::TakePage(page) => {
+                f.write_str("take page")?;
+                snapshot_page(f, page)
+            }
             Self::Event(event) => write!(f, "event {event}"),
             Self::Halt(reason) => write!(f, "halt: {reason}"),
         }
@@ -145,6 +159,7 @@ impl fmt::Display for Event {
             Self::SteppedDown { ballot, reason } => {
                 write!(f, "stepped down from {ballot}: {reason}")
             }
+            Self::Installed { end } => write!(f, "installed a snapshot, end={end}"),
             Self::Ignored { from, message, reason } => {
                 write!(f, "ignored {message} of {from}: {reason}")
             }

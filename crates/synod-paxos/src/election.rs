@@ -50,6 +50,8 @@ pub(crate) struct Heard {
     hears_me: bool,
     pub(crate) chosen: Slot,
     pub(crate) stable: Slot,
+    /// When it asked last for what it lacks.
+    pub(crate) lags: Option<Time>,
 }
 
 impl Heard {

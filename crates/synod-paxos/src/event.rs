@@ -39,6 +39,12 @@ pub enum Event {
         /// Why.
         reason: StepDown,
     },
+    /// The state machine took over the state of another member, instead of values that no log
+    /// holds any more.
+    Installed {
+        /// Everything below is in it.
+        end: Slot,
+    },
     /// An input was left without effect.
     Ignored {
         /// From whom.

@@ -20,7 +20,7 @@ use crate::value::{AcceptedValue, Value};
 /// Invariants:
 ///
 /// * Everything in `floor..prefix.end` is held in memory, and nothing below `floor`.
-/// * `floor <= prefix.end`; `trimmed <= floor` or the log still has what memory lacks.
+/// * `floor <= prefix.end`; what is below both `floor` and `trimmed` only the state has.
 #[derive(Clone, Debug, Eq, PartialEq, Hash)]
 pub(crate) struct Learner {
     /// What is chosen, and handed out to be applied.
@@ -48,6 +48,11 @@ impl Learner {
             trimmed: Slot::FIRST,
             seen_end: Slot::FIRST,
         }
+    }
+
+    /// The state machine has taken over a state of this prefix, for good.
+    pub(crate) fn install(&mut self, prefix: Prefix) {
+        *self = Self { stable: prefix.end, trimmed: prefix.end, ..Self::new(prefix) };
     }
 }
 
@@ -103,7 +108,7 @@ impl Replica {
         let end = self.learner.prefix.end;
         let stuck = self.learner.seen_end == end;
         self.learner.seen_end = end;
-        if !stuck {
+        if !stuck || self.is_fetching() {
             return;
         }
         self.ask_to_catch_up();
@@ -125,6 +130,7 @@ impl Replica {
     }
 
     pub(crate) fn on_catch_up(&mut self, from: ReplicaId, catch_up: &CatchUp) {
+        self.note_lag(from);
         self.serve_catch_up(from, catch_up.from);
     }
 
@@ -135,8 +141,8 @@ impl Replica {
         if from >= chosen {
             return;
         }
-        if from < self.learner.trimmed {
-            return self.ignore(to, "catch-up", Ignored::OutOfBounds);
+        if from < self.learner.floor && from < self.learner.trimmed {
+            return self.serve_page(to, 0, 0);
         }
         if from < self.learner.floor {
             return self.outputs.push(Output::ServeLog { to, from, chosen, bytes_max });
@@ -201,7 +207,7 @@ impl Replica {
 
     /// Drops chosen values from memory that nobody lacks, or that exceed the cache. The log still
     /// has the latter.
-    fn evict(&mut self) {
+    pub(crate) fn evict(&mut self) {
         let unneeded = self.stable_everywhere().min(self.learner.prefix.end);
         while self.learner.floor < self.learner.prefix.end
             && (self.learner.cached_bytes > self.options.cache_bytes_max
@@ -214,21 +220,13 @@ impl Replica {
         }
     }
 
-    /// Has the log trimmed when enough can go. What the trimmed records told besides values is
-    /// recorded once more first.
+    /// Has the log trimmed when enough can go.
     pub(crate) fn trim_if_worthwhile(&mut self) {
-        let below = self.stable_everywhere().min(self.learner.prefix.end);
-        if below.distance_from(self.learner.trimmed) < self.options.trim_slots_min {
-            return;
+        let below = self.trimmable();
+        let enough = below >= self.learner.trimmed.plus(self.options.trim_slots_min);
+        let too_long = below > self.learner.trimmed && self.is_log_too_long();
+        if enough || too_long {
+            self.trim(below);
         }
-        self.learner.trimmed = below;
-        self.evict();
-        let met: Vec<_> = self.formation.met().collect();
-        for peer in met {
-            self.outputs.persist(Record::Met(peer));
-        }
-        self.outputs.persist(Record::Promised(self.acceptor.promised.ballot()));
-        let after = self.outputs.persist(Record::Chosen(self.learner.prefix.end));
-        self.outputs.push(Output::TrimLog { below, after });
     }
 }

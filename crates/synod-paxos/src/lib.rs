@@ -127,6 +127,7 @@ mod reads;
 pub mod recovered;
 pub mod replica;
 pub mod slot;
+mod snapshot;
 pub mod time;
 pub mod value;
 

@@ -10,6 +10,8 @@
 //!
 //!   member ───── CatchUp ──▶ any        what was chosen from this slot on?
 //!   member ◀──── Learned ─── it         this
+//!   member ◀── SnapshotPage ─ it         or, if its log has it no more, part of its state
+//!   member ──── FetchPage ─▶ it         the next part
 //!   member ───── Forward ──▶ leader     please propose these commands
 //!   member ───── Read ─────▶ leader     up to where must I have applied, to read what is current?
 //!   member ◀──── ReadAt ──── leader     to here
@@ -19,6 +21,8 @@
 //!   member ──── Heartbeat ─▶ all        I am here; whom I hear, whom I follow, how far I am
 //!   member ───── Stranger ─▶ one        you are not who I knew under your name: you lost your disk
 //! ```
+
+use bytes::Bytes;
 
 use crate::ids::{Ballot, Incarnation, Peer};
 use crate::prefix::Prefix;
@@ -61,6 +65,10 @@ pub enum Message {
     TakeOver(TakeOver),
     /// The receiver is not the member it was.
     Stranger(Stranger),
+    /// Asks for a page of a snapshot.
+    FetchPage(FetchPage),
+    /// A page of a snapshot.
+    SnapshotPage(SnapshotPage),
 }
 
 impl Message {
@@ -84,13 +92,22 @@ impl Message {
             Self::Confirmed(_) => "confirmed",
             Self::TakeOver(_) => "take-over",
             Self::Stranger(_) => "stranger",
+            Self::FetchPage(_) => "fetch-page",
+            Self::SnapshotPage(_) => "snapshot-page",
         }
     }
 
     /// Whether it may be large, so that it must not stand in the way of the others.
     #[must_use]
     pub const fn is_bulk(&self) -> bool {
-        matches!(self, Self::Promise(_) | Self::Accept(_) | Self::Learned(_) | Self::Forward(_))
+        matches!(
+            self,
+            Self::Promise(_)
+                | Self::Accept(_)
+                | Self::Learned(_)
+                | Self::Forward(_)
+                | Self::SnapshotPage(_)
+        )
     }
 }
 
@@ -261,4 +278,26 @@ pub struct TakeOver {
 pub struct Stranger {
     /// The incarnation it knew.
     pub known: Incarnation,
+}
+
+/// Asks for a page of a snapshot that the receiver has begun to send.
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
+pub struct FetchPage {
+    /// Which one. If the receiver does not have it any more, it begins another one.
+    pub snapshot: u64,
+    /// How many bytes of it are there already.
+    pub offset: u64,
+}
+
+/// A page of a snapshot of the sender's state. The one that follows the last has no bytes.
+#[derive(Clone, Debug, Eq, PartialEq, Hash)]
+pub struct SnapshotPage {
+    /// Names it among those of its sender, for ever.
+    pub snapshot: u64,
+    /// What it is the state of.
+    pub prefix: Prefix,
+    /// Where the page begins.
+    pub offset: u64,
+    /// What it holds.
+    pub bytes: Bytes,
 }

@@ -33,12 +33,16 @@ pub enum Mutant {
     ChosenInAnyBallot,
     /// A leader answers reads without asking whether it still leads.
     ReadUnconfirmed,
+    /// A member that takes over a snapshot does not take over its barrier.
+    InstallWithoutBarrier,
+    /// A member that takes over a snapshot forgets what it has promised.
+    InstallForgetsPromise,
 }
 
 impl Mutant {
     /// All of them.
     #[cfg(feature = "mutants")]
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::NoPhase1,
         Self::AcceptByAccepted,
         Self::PromiseWithoutBallot,
@@ -50,5 +54,7 @@ impl Mutant {
         Self::RaiseTheDead,
         Self::ChosenInAnyBallot,
         Self::ReadUnconfirmed,
+        Self::InstallWithoutBarrier,
+        Self::InstallForgetsPromise,
     ];
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::event::{Event, HaltReason};
 use crate::ids::{Ballot, Peer, ReplicaId};
-use crate::message::Message;
+use crate::message::{Message, SnapshotPage};
 use crate::quorum::ReplicaSet;
 use crate::slot::Slot;
 use crate::value::Value;
@@ -115,6 +115,24 @@ pub enum Output {
         /// Stop before a value that would exceed this.
         bytes_max: usize,
     },
+    /// A peer wants to know the state, which stands for values that no log holds: send it a page of
+    /// this snapshot from this offset on, of at most so many bytes; if there is no such snapshot,
+    /// begin one.
+    ServeSnapshot {
+        /// To whom.
+        to: ReplicaId,
+        /// Which snapshot.
+        snapshot: u64,
+        /// Where in it.
+        offset: u64,
+        /// How large a page may be.
+        bytes_max: usize,
+    },
+    /// Put the page away, beside the state, then call `handle_page_taken`, or
+    /// `handle_snapshot_failed`. One at offset 0 begins a snapshot, and whatever was put away
+    /// before is forgotten. One without bytes ends it: when all of it is known to be undamaged,
+    /// and the state machine has it durably in the place of its own, call `handle_installed`.
+    TakePage(SnapshotPage),
     /// Nobody needs the values below this slot any more: the log may drop their records once the
     /// record `after` is durable. Everything else that records before `after` told was handed out
     /// again just before it.

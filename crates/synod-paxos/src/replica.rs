@@ -19,6 +19,7 @@ use crate::quorum::{Quorums, ReplicaSet};
 use crate::reads::Reads;
 use crate::recovered::Recovered;
 use crate::slot::Slot;
+use crate::snapshot::Snapshots;
 use crate::time::Time;
 
 /// Who a replica is. Comes from outside, like time and chance.
@@ -82,6 +83,7 @@ pub struct Replica {
     pub(crate) election: Election,
     pub(crate) own: OwnCommands,
     pub(crate) reads: Reads,
+    pub(crate) snapshots: Snapshots,
     /// Own promises (no slot) and acceptances that count once their record is durable.
     pub(crate) self_votes: VecDeque<(PersistId, Ballot, Option<Slot>)>,
     /// It must not go on; see [`Output::Halt`].
@@ -125,6 +127,7 @@ impl Replica {
             election: Election::new(&peers, identity.seed, now, heartbeat),
             own: OwnCommands::default(),
             reads: Reads::new(identity.life),
+            snapshots: Snapshots::default(),
             self_votes: VecDeque::new(),
             halted: false,
             #[cfg(feature = "mutants")]
@@ -177,6 +180,8 @@ impl Replica {
             Message::Confirmed(confirmed) => self.on_confirmed(from, &confirmed),
             Message::TakeOver(take_over) => self.on_take_over(from, &take_over),
             Message::Stranger(stranger) => self.on_stranger(from, &stranger),
+            Message::FetchPage(fetch) => self.on_fetch_page(from, &fetch),
+            Message::SnapshotPage(page) => self.on_snapshot_page(from, page),
         }
         self.stand_if_due();
     }
@@ -313,6 +318,12 @@ impl Replica {
     #[must_use]
     pub const fn applied_watermark(&self) -> Slot {
         self.learner.prefix.end
+    }
+
+    /// The log was trimmed up to here in this life.
+    #[must_use]
+    pub const fn trimmed_watermark(&self) -> Slot {
+        self.learner.trimmed
     }
 
     /// The peers heard of late.

@@ -137,6 +137,7 @@ fn set_option(options: &mut Options, name: &str, value: u64, place: &str) {
         "slots_in_flight_max" => options.slots_in_flight_max = value,
         "page_bytes_max" => options.page_bytes_max = size,
         "cache_bytes_max" => options.cache_bytes_max = size,
+        "trim_slots_min" => options.trim_slots_min = value,
         "window_slots_max" => options.window_slots_max = value,
         _ => panic!("{place}: no option {name}"),
     }
@@ -202,6 +203,7 @@ fn act(
         }
         "unreachable" => cluster.unreachable(member(0), member(1)),
         "stabilize" => all().into_iter().for_each(|id| cluster.stabilize(id)),
+        "overflow" => all().into_iter().for_each(|id| cluster.overflow(id)),
         "crash" => all().into_iter().for_each(|id| cluster.crash(id)),
         "wipe" => cluster.wipe(member(0)),
         "start" => all().into_iter().for_each(|id| cluster.start(id)),

@@ -79,6 +79,12 @@ impl<T> RingingSender<T> {
     }
 }
 
+impl<T> Clone for RingingSender<T> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), bell: self.bell.clone() }
+    }
+}
+
 impl<T> Drop for RingingSender<T> {
     fn drop(&mut self) {
         // First the queue closes, then the thread looks.

@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use synod_paxos::message::SnapshotPage;
 use synod_paxos::{
     Command, CommandId, Event, HaltReason, Identity, Message, Output, Peer, PersistId, Prefix,
     ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value, Withdrawal,
@@ -30,6 +31,7 @@ use crate::client::{
     BoxedProposeClient, BoxedReadClient, ProposeClient, ProposeError, ReadClient, ReadError,
 };
 use crate::machine::{Entry, StateMachine};
+use crate::snapshot::{Arrived, Taken};
 use crate::undurable::Undurable;
 use crate::waiting::Waiting;
 
@@ -53,6 +55,18 @@ pub trait Effects {
     }
     /// Read chosen values from the log and send them to the peer as `Learned`.
     fn serve_log(&mut self, to: ReplicaId, from: Slot, chosen: Slot, bytes_max: usize);
+    /// Send a page of the machine's state to the peer; see [`Shelf::serve`].
+    ///
+    /// [`Shelf::serve`]: crate::snapshot::Shelf::serve
+    fn serve_snapshot(&mut self, to: ReplicaId, snapshot: u64, offset: u64, bytes_max: usize) {
+        let _ = (to, snapshot, offset, bytes_max);
+    }
+    /// Put a page of a peer's state away, and tell the driver what came of it; see [`Shelf::take`].
+    ///
+    /// [`Shelf::take`]: crate::snapshot::Shelf::take
+    fn take_page(&mut self, page: SnapshotPage) {
+        let _ = page;
+    }
     /// The log may drop the records of values below this slot. All that older records tell besides
     /// is in younger ones, which are durable.
     fn trim_log(&mut self, below: Slot);
@@ -111,6 +125,10 @@ pub struct Driver<
     /// Applied watermarks, each with the last record that was handed out before.
     applied_after: VecDeque<(PersistId, Slot)>,
     stable_asked: Time,
+    /// A state to take over, once everything that is chosen here is applied.
+    arrived: Option<Arrived>,
+    /// Whether the machine can be sent whole.
+    ships: bool,
     stopping: bool,
     halted: bool,
 }
@@ -134,6 +152,7 @@ where
     ) -> Self {
         let (me, life) = (identity.me, identity.life);
         let applied = machine.applied();
+        let ships = machine.shipping().is_some();
         let mut replica = Replica::new(identity, paxos, recovered, applied, now);
         replica.handle_stable(machine.stable_watermark());
         Self {
@@ -150,6 +169,8 @@ where
             applied,
             applied_after: VecDeque::new(),
             stable_asked: now,
+            arrived: None,
+            ships,
             stopping: false,
             halted: false,
         }
@@ -187,6 +208,28 @@ where
         self.undurable.settle(id);
         self.replica.handle_persisted(now, id);
         self.tell_log_durable();
+    }
+
+    /// A page that [`Effects::take_page`] handed out was put away, or not.
+    pub fn handle_taken(&mut self, now: Time, taken: Taken) {
+        match taken {
+            Taken::Next { snapshot, next } => self.replica.handle_page_taken(now, snapshot, next),
+            Taken::Arrived(arrived) => self.arrived = Some(arrived),
+            Taken::Failed(_) => self.replica.handle_snapshot_failed(),
+        }
+    }
+
+    /// The log holds nothing of what [`Effects::serve_log`] asked for.
+    pub fn handle_unserved(&mut self, now: Time, to: ReplicaId) {
+        self.replica.handle_unserved(now, to);
+    }
+
+    /// The log holds more than it should below `soft`, and more than it may below `hard`.
+    pub fn handle_log_bounds(&mut self, soft: Slot, hard: Slot) {
+        // Without snapshots a member that lags would have nothing to go on with.
+        if self.ships {
+            self.replica.handle_log_bounds(soft, hard);
+        }
     }
 
     /// A peer's process is gone: its connection closed, and a new one was refused.
@@ -250,7 +293,11 @@ where
                 self.run_output(output, effects);
             }
             if self.ready.is_empty() {
-                break;
+                match self.arrived.take() {
+                    Some(arrived) => self.install(now, arrived),
+                    None => break,
+                }
+                continue;
             }
             effects.flush();
             while let Some(ready) = self.ready.pop_front() {
@@ -352,6 +399,10 @@ where
             Output::ServeLog { to, from, chosen, bytes_max } => {
                 effects.serve_log(to, from, chosen, bytes_max);
             }
+            Output::ServeSnapshot { to, snapshot, offset, bytes_max } => {
+                effects.serve_snapshot(to, snapshot, offset, bytes_max);
+            }
+            Output::TakePage(page) => effects.take_page(page),
             Output::Event(event) => effects.event(&event),
             Output::Halt(reason) => {
                 self.halted = true;
@@ -412,6 +463,22 @@ where
         match self.applied_after.back_mut() {
             Some((record, below)) if *record == self.undurable.last => *below = end,
             _ => self.applied_after.push_back((self.undurable.last, end)),
+        }
+    }
+
+    /// Takes over a state that has arrived, unless this member has got as far by itself.
+    fn install(&mut self, now: Time, arrived: Arrived) {
+        let prefix = arrived.prefix;
+        if prefix.end <= self.applied.end || !self.machine.install(arrived) {
+            return self.replica.handle_snapshot_failed();
+        }
+        self.applied = prefix;
+        self.applied_after.clear();
+        for id in self.replica.handle_installed(now, prefix) {
+            if let Some(client) = self.proposals.take(id) {
+                let outcome = Withdrawal::Unknown;
+                client.answer(Err(ProposeError::TimedOut { outcome }));
+            }
         }
     }
 

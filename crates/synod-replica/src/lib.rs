@@ -8,6 +8,7 @@
 //! | [`codec`] | the bytes of peer messages and log records |
 //! | [`log`] | records in a write-ahead log, found again by slot |
 //! | [`runtime`] | the driver in production: two threads and a [`Handle`] |
+//! | [`snapshot`] | the state, shipped to members that lag too far |
 //! | [`local`] | members that share a process |
 //! | [`testing`] | a conformance suite for state machines |
 //!
@@ -26,6 +27,8 @@ pub mod log;
 mod log_thread;
 pub mod machine;
 pub mod runtime;
+pub mod snapshot;
+mod snapshot_thread;
 mod status;
 pub mod testing;
 mod undurable;
@@ -37,4 +40,5 @@ pub use handle::{Guarantee, Handle};
 pub use log::{Log, LogIdentity};
 pub use machine::{Entry, StateMachine};
 pub use runtime::{Exit, Outbox, Running, RuntimeOptions};
+pub use snapshot::Shipping;
 pub use status::Status;

@@ -172,6 +172,19 @@ impl<D: Disk> Log<D> {
         Ok(values)
     }
 
+    /// The first slot such that the log from its record on has at most this many bytes, for each of
+    /// two bounds. The first slots of the log are looked at, those beyond the larger one twice.
+    #[must_use]
+    pub fn bounded(&self, soft_bytes: u64, hard_bytes: u64) -> (Slot, Slot) {
+        let end = self.wal.status().end.to_u64();
+        let first = |bytes: u64| {
+            let within = |position: &Position| end.saturating_sub(position.to_u64()) <= bytes;
+            let found = self.positions.iter().find(|(_, position)| within(position));
+            found.map_or(Slot::FIRST, |(slot, _)| *slot)
+        };
+        (first(soft_bytes), first(hard_bytes))
+    }
+
     /// Drops the records of slots below this one, as far as they fill whole segments. The last
     /// record of every other fact stays; the core has appended the facts again just before.
     ///

@@ -15,6 +15,7 @@ use synod_wal::{Disk, Spare};
 use crate::bell::{Bell, RingingSender};
 use crate::log::{Log, LogError};
 use crate::runtime::{self, Outbox};
+use crate::snapshot::Taken;
 
 /// What the log is asked to do, in this order.
 pub(crate) enum Job {
@@ -40,6 +41,12 @@ pub(crate) enum Done {
     Durable(PersistId),
     /// Chosen values for a member that lags.
     Chosen(ReplicaId, Learned),
+    /// The log does not hold what this member lacks.
+    Unserved(ReplicaId),
+    /// The log holds more than it should below the first slot, more than it may below the second.
+    Bounds(Slot, Slot),
+    /// What became of a page of a snapshot.
+    Taken(Taken),
     /// It does nothing more.
     Failed(LogError),
 }
@@ -53,6 +60,8 @@ pub(crate) struct LogWorld {
     /// Whether the driver wants to be woken when records are durable.
     pub(crate) impatient: Arc<AtomicBool>,
     pub(crate) outbox: Arc<dyn Outbox>,
+    /// Of the log on disk, if members that lag are all that need it.
+    pub(crate) log_bytes_max: u64,
 }
 
 /// Works until the queue of jobs is closed, or the log fails.
@@ -66,6 +75,7 @@ pub(crate) fn run<D: Disk + Clone>(mut log: Log<D>, world: &LogWorld) {
 impl LogWorld {
     fn work<D: Disk + Clone>(&self, log: &mut Log<D>) -> Result<(), LogError> {
         let mut spares = Spares::new();
+        let mut grown_at = log.status().end.to_u64();
         spares.keep_one(log);
         while let Some(first) = self.next_job() {
             let (mut last, mut waiting) = (None, Vec::new());
@@ -80,10 +90,11 @@ impl LogWorld {
                     }
                     Job::ServeChosen { to, from, chosen, bytes_max } => {
                         let values = log.read_chosen(from, chosen, bytes_max)?;
-                        if !values.is_empty() {
-                            // A driver that is gone has closed the queue of jobs too.
-                            self.done.send(Done::Chosen(to, Learned { from, values, chosen }));
-                        }
+                        // A driver that is gone has closed the queue of jobs too.
+                        self.done.send(match values.is_empty() {
+                            true => Done::Unserved(to),
+                            false => Done::Chosen(to, Learned { from, values, chosen }),
+                        });
                     }
                     Job::Trim { below } => log.trim(below)?,
                 }
@@ -98,6 +109,7 @@ impl LogWorld {
             if let Some(id) = last {
                 self.tell_durable(id);
             }
+            self.tell_bounds(log, &mut grown_at);
             spares.keep_one(log);
         }
         log.seal()
@@ -112,6 +124,17 @@ impl LogWorld {
                 Err(TryRecvError::Disconnected) => return None,
             }
         }
+    }
+
+    /// Says what is too much, now and then as the log grows.
+    fn tell_bounds<D: Disk + Clone>(&self, log: &Log<D>, grown_at: &mut u64) {
+        let end = log.status().end.to_u64();
+        if end.saturating_sub(*grown_at) < self.log_bytes_max / BOUND_STEPS {
+            return;
+        }
+        *grown_at = end;
+        let (soft, hard) = log.bounded(self.log_bytes_max, self.log_bytes_max.saturating_mul(2));
+        self.done.put(Done::Bounds(soft, hard));
     }
 
     fn tell_durable(&self, id: PersistId) {
@@ -220,7 +243,10 @@ mod tests {
         let impatient = Arc::new(AtomicBool::new(false));
         assert!(jobs.send(promise(1, 2)) && jobs.send(promise(2, 3)));
         drop(jobs);
-        run(log, &LogWorld { bell, jobs: jobs_waiting, done, impatient, outbox });
+        run(
+            log,
+            &LogWorld { bell, jobs: jobs_waiting, done, impatient, outbox, log_bytes_max: 1 << 30 },
+        );
 
         let expected = [(ReplicaId::new(2), ballot(2)), (ReplicaId::new(3), ballot(2))];
         assert_eq!(*sent.lock().unwrap(), expected, "one sync for both, and then the messages");
@@ -230,3 +256,6 @@ mod tests {
         assert_eq!(durable.collect::<Vec<_>>(), [true]);
     }
 }
+
+/// Of the bytes that the log may have: after each such part it is looked at again.
+const BOUND_STEPS: u64 = 16;

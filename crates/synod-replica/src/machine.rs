@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use synod_paxos::{LogTime, Prefix, Slot};
 
+use crate::snapshot::{Arrived, Shipping};
+
 /// A deterministic state machine: the same entries in the same order give the same state and the
 /// same replies on every member.
 pub trait StateMachine: Send + 'static {
@@ -36,6 +38,19 @@ pub trait StateMachine: Send + 'static {
     /// log may be trimmed up to the lowest answer of all members.
     fn stable_watermark(&self) -> Slot {
         Slot::FIRST
+    }
+
+    /// At start: how its state is sent to members that lag too far, and received. A machine that
+    /// has none keeps the whole log that its members may need.
+    fn shipping(&self) -> Option<Box<dyn Shipping>> {
+        None
+    }
+
+    /// Takes over, between two slots, a state that has arrived, in the place of its own, durably;
+    /// it is that of a longer prefix. False if it cannot: then it stays as it is.
+    fn install(&mut self, arrived: Arrived) -> bool {
+        let _ = arrived;
+        false
     }
 }
 

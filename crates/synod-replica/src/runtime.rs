@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
+use synod_paxos::message::SnapshotPage;
 use synod_paxos::{
     Event, HaltReason, Identity, Message, PersistId, Record, Recovered, ReplicaId, ReplicaSet,
     Slot, Time,
@@ -42,6 +43,8 @@ use crate::inputs::{self, Input, Inputs, OneQuery, OneReply, Request};
 use crate::log::{Log, LogError};
 use crate::log_thread::{self, Done, Job, LogWorld};
 use crate::machine::StateMachine;
+use crate::snapshot::Shelf;
+use crate::snapshot_thread::{self, SnapshotJob, SnapshotThread};
 use crate::status::SharedStatus;
 
 /// Where frames go. It must not block, and may drop: the protocol repeats what matters.
@@ -64,6 +67,9 @@ pub struct RuntimeOptions {
     pub queue_max: NonZeroUsize,
     /// Bytes of messages, and of requests, that wait for it. Default 64 MiB each.
     pub queue_bytes_max: usize,
+    /// Bytes of the log that are kept for members that lag; twice as many while one catches up. Who
+    /// needs more gets a snapshot, if the machine has them. Default 512 MiB.
+    pub log_bytes_max: u64,
     /// After this a command or a read that found no answer is given up. Default 5 s, as etcd.
     pub request_timeout: Duration,
 }
@@ -76,6 +82,7 @@ impl Default for RuntimeOptions {
             payload_bytes_max: 2 << 20,
             queue_max: NonZeroUsize::new(8192).expect("8192 is not 0"),
             queue_bytes_max: 64 << 20,
+            log_bytes_max: 512 << 20,
             request_timeout: Duration::from_secs(5),
         }
     }
@@ -115,6 +122,8 @@ impl<M: StateMachine> Running<M> {
         let started = Instant::now();
         let status = Arc::new(SharedStatus::default());
         let me = identity.me;
+        let life = identity.life;
+        let shipping = machine.shipping();
         let driver = Driver::new(
             identity,
             options.paxos,
@@ -137,12 +146,20 @@ impl<M: StateMachine> Running<M> {
         let (done, done_waiting) = bell::unbounded(&bell);
         let outbox: Arc<dyn Outbox> = Arc::new(outbox);
         let impatient = Arc::new(AtomicBool::new(true));
+        let snapshots = match shipping {
+            Some(shipping) => {
+                let shelf = Shelf::new(shipping, life);
+                Some(snapshot_thread::start(shelf, done.clone(), Arc::clone(&outbox))?)
+            }
+            None => None,
+        };
         let world = LogWorld {
             bell: log_bell,
             jobs: jobs_waiting,
             done,
             impatient: Arc::clone(&impatient),
             outbox: Arc::clone(&outbox),
+            log_bytes_max: options.log_bytes_max,
         };
         let log = std::thread::Builder::new()
             .name("synod-log".to_owned())
@@ -160,6 +177,7 @@ impl<M: StateMachine> Running<M> {
                 jobs,
                 appends: Vec::new(),
                 sends: Vec::new(),
+                snapshots,
                 halted: None,
             },
             status,
@@ -283,6 +301,9 @@ impl<M: StateMachine> Member<M> {
                 Done::Chosen(to, learned) => {
                     self.world.send(&ReplicaSet::from(to), Message::Learned(learned));
                 }
+                Done::Unserved(to) => self.driver.handle_unserved(now, to),
+                Done::Bounds(soft, hard) => self.driver.handle_log_bounds(soft, hard),
+                Done::Taken(taken) => self.driver.handle_taken(now, taken),
                 Done::Failed(error) => return Some(error),
             }
         }
@@ -367,6 +388,8 @@ struct World {
     appends: Vec<(PersistId, Record)>,
     /// Messages that wait for records, of this round or earlier ones.
     sends: Vec<(ReplicaSet, Message)>,
+    /// The thread of snapshots, if the machine has such.
+    snapshots: Option<SnapshotThread>,
     halted: Option<HaltReason>,
 }
 
@@ -399,6 +422,18 @@ impl Effects for World {
     fn serve_log(&mut self, to: ReplicaId, from: Slot, chosen: Slot, bytes_max: usize) {
         self.flush();
         self.job(Job::ServeChosen { to, from, chosen, bytes_max });
+    }
+
+    fn serve_snapshot(&mut self, to: ReplicaId, snapshot: u64, offset: u64, bytes_max: usize) {
+        if let Some(thread) = &self.snapshots {
+            thread.offer(SnapshotJob::Serve { to, snapshot, offset, bytes_max });
+        }
+    }
+
+    fn take_page(&mut self, page: SnapshotPage) {
+        if let Some(thread) = &self.snapshots {
+            thread.offer(SnapshotJob::Take(page));
+        }
     }
 
     fn trim_log(&mut self, below: Slot) {

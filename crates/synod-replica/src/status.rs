@@ -27,6 +27,8 @@ pub struct Status {
     pub applied_watermark: Slot,
     /// Every slot below survives a crash of any member without the log.
     pub stable_everywhere: Slot,
+    /// The log was trimmed up to here since the member started.
+    pub trimmed: Slot,
     /// Members it has not met yet.
     pub unmet: ReplicaSet,
     /// Peers it has heard of late.
@@ -89,6 +91,7 @@ impl SharedStatus {
             chosen_watermark: replica.chosen_watermark(),
             applied_watermark: driver.applied_watermark(),
             stable_everywhere: replica.stable_everywhere(),
+            trimmed: replica.trimmed_watermark(),
             unmet: replica.unmet(),
             hears: replica.hears(),
             proposals_waiting: driver.proposals_waiting(),

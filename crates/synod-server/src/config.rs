@@ -67,6 +67,8 @@ pub struct ServerConfig {
     pub heartbeat_interval: Duration,
     /// Silence after which a leader counts as gone.
     pub election_timeout: Duration,
+    /// Bytes of the log that are kept for members that lag; beyond, they get a snapshot.
+    pub log_keep_bytes: u64,
     /// How listeners take their ports.
     pub sockets: SocketConfig,
     /// What the store may hold.
@@ -174,6 +176,7 @@ impl ServerConfig {
                 _ => ClusterState::Existing,
             },
             strict_reconfig_check: settings.bool("strict-reconfig-check"),
+            log_keep_bytes: settings.uint("log-keep-bytes"),
             sockets: SocketConfig {
                 reuse_port: settings.bool("socket-reuse-port"),
                 reuse_address: settings.bool("socket-reuse-address"),

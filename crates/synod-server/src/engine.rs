@@ -33,6 +33,9 @@ pub struct EngineError {
 }
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
+/// The rows of a snapshot that arrives; those that another one has taken the place of.
+const STAGED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("staged");
+const FORMER: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("former");
 /// Pages that redb keeps in memory. Recent values are in the store's own overlay.
 const CACHE_BYTES: usize = 128 << 20;
 
@@ -91,6 +94,19 @@ impl RedbEngine {
         Ok(rows)
     }
 
+    fn add_staged(&self, pairs: &[(Bytes, Bytes)]) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        // The switch makes it durable.
+        transaction.set_durability(Durability::None)?;
+        {
+            let mut table = transaction.open_table(STAGED)?;
+            for (key, value) in pairs {
+                table.insert(key.as_ref(), value.as_ref())?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
     fn commit(&self, batch: &WriteBatch) -> Result<(), redb::Error> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
@@ -144,6 +160,41 @@ impl Engine for RedbEngine {
         let table =
             || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(ROWS)?) };
         Ok(Box::new(RedbView { table: self.told(table())?, file: self.file.clone() }))
+    }
+
+    fn stage(&self, pairs: Vec<(Bytes, Bytes)>) -> Result<(), EngineError> {
+        self.told(self.add_staged(&pairs))
+    }
+
+    fn staged(&self) -> Result<Box<dyn EngineView<EngineError>>, EngineError> {
+        let table =
+            || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(STAGED)?) };
+        Ok(Box::new(RedbView { table: self.told(table())?, file: self.file.clone() }))
+    }
+
+    fn switch(&self) -> Result<(), EngineError> {
+        let switch = || -> Result<(), redb::Error> {
+            let mut transaction = self.database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            // Renamed, not deleted: that takes its time, and readers wait for this.
+            transaction.rename_table(ROWS, FORMER)?;
+            transaction.rename_table(STAGED, ROWS)?;
+            Ok(transaction.commit()?)
+        };
+        let start = Instant::now();
+        let switched = self.told(switch());
+        self.metrics.backend_commit.observe(start.elapsed());
+        switched
+    }
+
+    fn sweep(&self) -> Result<(), EngineError> {
+        let sweep = || -> Result<(), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            let staged = transaction.delete_table(STAGED)?;
+            let former = transaction.delete_table(FORMER)?;
+            if staged || former { Ok(transaction.commit()?) } else { Ok(transaction.abort()?) }
+        };
+        self.told(sweep())
     }
 }
 

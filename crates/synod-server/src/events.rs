@@ -53,6 +53,7 @@ impl EventLog {
                     None => warn!("there is no leader to follow"),
                 }
             }
+            Event::Installed { end } => info!(%end, "installed a snapshot"),
             Event::SteppedDown { ballot, reason } => {
                 let reason = match reason {
                     StepDown::HigherBallot => "a higher ballot appeared",

@@ -279,7 +279,36 @@ mod tests {
         }
 
         fn view(&self) -> io::Result<Box<dyn EngineView<io::Error>>> {
-            Err(io::ErrorKind::Unsupported.into())
+            Ok(Box::new(FullView))
+        }
+
+        fn stage(&self, _: Vec<(Bytes, Bytes)>) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn staged(&self) -> io::Result<Box<dyn EngineView<io::Error>>> {
+            Ok(Box::new(FullView))
+        }
+
+        fn switch(&self) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn sweep(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Nothing ever came in.
+    struct FullView;
+
+    impl EngineView<io::Error> for FullView {
+        fn get(&self, _: &[u8]) -> io::Result<Option<Bytes>> {
+            Ok(None)
+        }
+
+        fn page(&self, _: Option<&[u8]>, _: usize) -> io::Result<Vec<(Bytes, Bytes)>> {
+            Ok(Vec::new())
         }
     }
 

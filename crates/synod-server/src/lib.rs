@@ -48,6 +48,7 @@ mod round_trip;
 mod run;
 mod server;
 mod service;
+mod shipping;
 pub mod snapshot;
 mod space;
 mod tls;

@@ -1,10 +1,12 @@
 //! The store as the replica's state machine.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use synod_kv::{Reply, Revision, Store};
-use synod_paxos::{Ballot, LogTime, Prefix, ReplicaId, Slot};
-use synod_replica::{Entry, StateMachine};
+use synod_kv::{Reply, Revision, SnapshotOrigin, Store};
+use synod_paxos::{Ballot, Prefix, Slot};
+use synod_replica::snapshot::Arrived;
+use synod_replica::{Entry, Shipping, StateMachine};
 use tokio::sync::watch;
 
 use crate::engine::RedbEngine;
@@ -13,7 +15,9 @@ use crate::flush::FlushHandle;
 use crate::leadership::Leadership;
 use crate::lease_figures::LeaseFigures;
 use crate::log_clock::LogClock;
+use crate::metrics::Metrics;
 use crate::server::{FatalReason, FatalSink};
+use crate::shipping::{self, KvShipping};
 use crate::space::Space;
 use crate::watch::Watches;
 
@@ -30,6 +34,8 @@ pub(crate) struct KvMachine {
     revision: Revision,
     /// The revision that watches were told of last.
     told: Revision,
+    origin: SnapshotOrigin,
+    metrics: Arc<Metrics>,
     /// The store has failed: nothing is applied any more, and the process is about to end.
     failed: bool,
 }
@@ -43,16 +49,48 @@ pub(crate) struct StoreFailed;
 const HURRY_BYTES: usize = 16 << 20;
 
 impl KvMachine {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         store: Store<RedbEngine>,
         flush: FlushHandle,
         fatal: FatalSink,
         leases: LeaseWatch,
         space: Arc<Space>,
         watches: Watches,
+        (origin, metrics): (SnapshotOrigin, Arc<Metrics>),
     ) -> Self {
         let [revision, told] = [Revision::ZERO; 2];
-        Self { store, flush, fatal, leases, space, watches, revision, told, failed: false }
+        Self {
+            store,
+            flush,
+            fatal,
+            leases,
+            space,
+            watches,
+            revision,
+            told,
+            origin,
+            metrics,
+            failed: false,
+        }
+    }
+
+    /// Tells those who want to know what became of the store.
+    fn tell_watchers(&mut self) {
+        self.leases.clock.stamped(self.store.time_ms());
+        if self.leases.applied.receiver_count() > 0 {
+            let revision = self.store.revision();
+            self.leases
+                .applied
+                .send_if_modified(|told| std::mem::replace(told, revision) < revision);
+        }
+        if self.leases.alarm.is_set() {
+            self.leases.alarm.due(self.store.next_lease_due());
+        }
+        self.space.applied(self.store.used_bytes());
+        if self.revision > self.told {
+            self.told = self.revision;
+            self.watches.applied();
+        }
     }
 }
 
@@ -93,21 +131,7 @@ impl StateMachine for KvMachine {
         let Ballot { round, replica } = applied.barrier;
         let (slot, barrier) = (applied.end.as_u64() - 1, [round, replica.as_u64()]);
         self.store.slot_applied(slot, applied.time.as_millis(), barrier);
-        self.leases.clock.stamped(applied.time.as_millis());
-        if self.leases.applied.receiver_count() > 0 {
-            let revision = self.store.revision();
-            self.leases
-                .applied
-                .send_if_modified(|told| std::mem::replace(told, revision) < revision);
-        }
-        if self.leases.alarm.is_set() {
-            self.leases.alarm.due(self.store.next_lease_due());
-        }
-        self.space.applied(self.store.used_bytes());
-        if self.revision > self.told {
-            self.told = self.revision;
-            self.watches.applied();
-        }
+        self.tell_watchers();
         if self.store.overlay_bytes() >= HURRY_BYTES {
             self.flush.ask();
         }
@@ -122,15 +146,38 @@ impl StateMachine for KvMachine {
     }
 
     fn applied(&self) -> Prefix {
-        let [round, replica] = self.store.barrier();
-        Prefix {
-            end: Slot::new(self.store.applied_slot()),
-            barrier: Ballot { round, replica: ReplicaId::new(replica) },
-            time: LogTime::from_millis(self.store.time_ms()),
-        }
+        shipping::prefix(self.store.applied_slot(), self.store.barrier(), self.store.time_ms())
     }
 
     fn stable_watermark(&self) -> Slot {
         Slot::new(self.flush.stable_slot())
+    }
+
+    fn shipping(&self) -> Option<Box<dyn Shipping>> {
+        let (reader, metrics) = (self.store.reader(), Arc::clone(&self.metrics));
+        Some(Box::new(KvShipping { reader, origin: self.origin, metrics }))
+    }
+
+    fn install(&mut self, arrived: Arrived) -> bool {
+        let Ok(state) = arrived.state.downcast::<synod_kv::Arrived>() else { return false };
+        if self.failed {
+            return false;
+        }
+        let start = Instant::now();
+        let installed = self.store.install(*state);
+        self.metrics.snapshots.installs.observe(start.elapsed());
+        match installed {
+            Ok(installed) => {
+                self.flush.allow_below(self.store.applied_slot());
+                self.revision = self.store.revision();
+                self.tell_watchers();
+                installed
+            }
+            Err(error) => {
+                self.failed = true;
+                self.fatal.tell(FatalReason::Store(error.to_string()));
+                false
+            }
+        }
     }
 }

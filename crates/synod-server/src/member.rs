@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use synod_kv::{Reader, StorageError, Store};
+use synod_kv::{Reader, SnapshotOrigin, StorageError, Store};
 use synod_paxos::{Identity, Incarnation, Peer, Recovered, ReplicaId};
 use synod_replica::log::OpenError;
 use synod_replica::{Handle, Log, LogIdentity, Outbox, Running, RuntimeOptions};
@@ -130,6 +130,7 @@ impl Member {
             metrics: Arc::clone(&metrics),
             ignored_told: None,
         };
+        let origin = SnapshotOrigin { cluster: config.cluster_id, member: config.member_id };
         let running = Running::start(
             identity(config, incarnation)?,
             runtime_options(config),
@@ -141,6 +142,7 @@ impl Member {
                 leases.clone(),
                 Arc::clone(&space),
                 watches.clone(),
+                (origin, Arc::clone(&metrics)),
             ),
             PeerOutbox(Arc::clone(&transport)),
             move |event| events.take(event),
@@ -265,12 +267,17 @@ fn identity(config: &ServerConfig, incarnation: Incarnation) -> io::Result<Ident
 }
 
 fn runtime_options(config: &ServerConfig) -> RuntimeOptions {
+    let paxos = synod_paxos::Options::default();
+    let keep_bytes = usize::try_from(config.log_keep_bytes).unwrap_or(usize::MAX);
     RuntimeOptions {
         paxos: synod_paxos::Options {
             heartbeat_interval: config.heartbeat_interval,
             election_timeout: config.election_timeout,
-            ..synod_paxos::Options::default()
+            // Memory holds no more of the log than the disk is to.
+            cache_bytes_max: paxos.cache_bytes_max.min(keep_bytes),
+            ..paxos
         },
+        log_bytes_max: config.log_keep_bytes,
         request_timeout: config.request_timeout(),
         ..RuntimeOptions::default()
     }

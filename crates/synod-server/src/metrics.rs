@@ -39,12 +39,33 @@ pub(crate) struct Metrics {
     pub(crate) bad_frames: AtomicU64,
     /// Messages left without effect, by reason.
     pub(crate) ignored: [AtomicU64; REASONS.len()],
+    /// Snapshots between members.
+    pub(crate) snapshots: SnapshotFigures,
     /// Calls by method and code.
     pub(crate) calls: Arc<Calls>,
     /// Round trips to each peer.
     pub(crate) round_trips: Mutex<BTreeMap<u64, Histogram<Network>>>,
     /// What `/health`, `/livez` and `/readyz` answered.
     pub(crate) probes: Probes,
+}
+
+/// Snapshots between members.
+#[derive(Debug, Default)]
+pub(crate) struct SnapshotFigures {
+    /// Under way to others.
+    pub(crate) sending: AtomicU64,
+    /// Sent to their end.
+    pub(crate) sent: Histogram,
+    /// Let go before.
+    pub(crate) send_failures: AtomicU64,
+    /// Under way to here.
+    pub(crate) receiving: AtomicU64,
+    /// Received to their end.
+    pub(crate) received: Histogram,
+    /// Let go before, or damaged.
+    pub(crate) receive_failures: AtomicU64,
+    /// Taken over: made durable in the place of the former state.
+    pub(crate) installs: Histogram,
 }
 
 /// What was answered to who asked how the member is.

@@ -11,7 +11,10 @@ use synod_etcd::proto::etcdserverpb::kv_client::KvClient;
 use synod_etcd::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use synod_kv::Restore;
 use synod_server::{RestoredMember, Server, ServerConfig, ServerFlags, snapshot};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -47,6 +50,11 @@ impl Members {
     }
 
     fn config(&self, i: usize) -> ServerConfig {
+        // Little, so that a member that is away for a moment lags too far.
+        ServerConfig { log_keep_bytes: 256 << 10, ..self.usual_config(i) }
+    }
+
+    fn usual_config(&self, i: usize) -> ServerConfig {
         let args = [
             "synod".to_owned(),
             format!("--name=m{i}"),
@@ -243,5 +251,82 @@ async fn snapshots_are_limited_in_number() {
         }
     };
     timeout(PATIENCE, begins).await.expect("a client that goes gives its place back");
+    stop(servers).await;
+}
+
+/// A figure of a server's metrics; 0 if there is none.
+async fn figure(server: &Server, name: &str) -> u64 {
+    let mut stream = TcpStream::connect(server.client_addresses()[0]).await.unwrap();
+    let question = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(question).await.unwrap();
+    let mut page = Vec::new();
+    stream.read_to_end(&mut page).await.unwrap();
+    let page = String::from_utf8_lossy(&page).into_owned();
+    let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+    line.map_or(0, |value| value.parse().unwrap())
+}
+
+async fn becomes_true<F: Future<Output = bool>>(what: &str, mut is_true: impl FnMut() -> F) {
+    let waits = async {
+        while !is_true().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, waits).await.unwrap_or_else(|_| panic!("{what} in time"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_lags_beyond_the_log_gets_a_snapshot_while_writes_go_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let members = Members::new(temp.path());
+    let mut servers = members.start().await;
+    let mut kv = KvClient::new(channel(&servers[0]).await);
+    kv.put(put("key".to_owned(), vec![b'a'; 1000])).await.unwrap();
+    servers.remove(2).shutdown().await;
+    for i in 0..100 {
+        kv.put(put(format!("key{i:03}"), vec![b'x'; 30_000])).await.unwrap();
+    }
+    // What the third one needs next goes from the logs of both others.
+    for server in &servers {
+        becomes_true("the log is trimmed", async || figure(server, "synod_log_trimmed").await > 10)
+            .await;
+    }
+    let stop_writing = CancellationToken::new();
+    let writer = {
+        let (mut kv, stopped) = (kv.clone(), stop_writing.clone());
+        tokio::spawn(async move {
+            let mut written = 0;
+            while !stopped.is_cancelled() {
+                kv.put(put(format!("key-meanwhile{written}"), vec![b'y'; 500])).await.unwrap();
+                written += 1;
+            }
+            written
+        })
+    };
+    let late = Server::start(members.config(2)).await.unwrap();
+    timeout(PATIENCE, late.ready()).await.unwrap();
+    becomes_true("a snapshot is installed", async || {
+        figure(&late, "etcd_snap_db_fsync_duration_seconds_count").await > 0
+    })
+    .await;
+    stop_writing.cancel();
+    let written = writer.await.unwrap();
+    assert!(written > 0);
+    let linearizable = |mut kv: KvClient<Channel>| async move {
+        let answer = kv.range(all(0)).await.unwrap().into_inner();
+        (answer.header.unwrap().revision, answer.kvs)
+    };
+    let theirs = linearizable(kv.clone()).await;
+    let ours = linearizable(KvClient::new(channel(&late).await)).await;
+    assert_eq!(ours, theirs);
+    assert_eq!(ours.1.len(), 101 + written);
+    // It votes and restarts as it did before: its log goes on behind the snapshot.
+    servers.remove(1).shutdown().await;
+    kv.put(put("key".to_owned(), vec![])).await.unwrap();
+    late.shutdown().await;
+    let late = Server::start(members.config(2)).await.unwrap();
+    let again = linearizable(KvClient::new(channel(&late).await)).await;
+    assert_eq!(again.0, ours.0 + 1);
+    late.shutdown().await;
     stop(servers).await;
 }

@@ -90,6 +90,21 @@ impl Agreement {
         Ok(())
     }
 
+    /// A member took over a state, and applies this slot next.
+    pub(crate) fn install(&mut self, member: usize, end: Slot, digest: u64) -> Result<(), String> {
+        let next = self.next.entry(member).or_default();
+        if end <= *next {
+            let number = member + 1;
+            return Err(format!("member {number} goes back from {next} to {end} by a snapshot"));
+        }
+        *next = end;
+        match self.at(Slot::new(end.as_u64() - 1)) {
+            Some(chosen) if chosen.digest == digest => Ok(()),
+            Some(_) => Err(format!("member {} took over another state at {end}", member + 1)),
+            None => Err(format!("member {} took over a state that nobody had", member + 1)),
+        }
+    }
+
     /// A member told of something.
     pub(crate) fn event(
         &mut self,

@@ -1,9 +1,15 @@
 //! The store as the state machine of a replica, and a record of what it applied.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
-use synod_kv::{Caller, FlushLimits, Flusher, MemoryEngine, ReadError, Reader, Store};
+use synod_kv::{
+    Arriving, Caller, FlushLimits, Flusher, MemoryEngine, ReadError, Reader, SnapshotOrigin,
+    SnapshotPoint, SnapshotSource, Store,
+};
 use synod_paxos::{Ballot, LogTime, Prefix, ReplicaId, Slot};
-use synod_replica::{Entry, StateMachine};
+use synod_replica::snapshot::{Arrived, Incoming, Outgoing, ShippingError};
+use synod_replica::{Entry, Shipping, StateMachine};
 
 use crate::operation::{Answer, Operation, Outcome, split_payload};
 
@@ -17,6 +23,7 @@ pub(crate) struct Machine {
     log_durable: Slot,
     commands: Vec<Applied>,
     slots: Vec<AppliedSlot>,
+    installed: Vec<(Slot, u64)>,
 }
 
 /// A command that was applied.
@@ -47,8 +54,16 @@ impl Machine {
         let (store, flusher) = Store::open(engine).map_err(|error| error.to_string())?;
         let reader = store.reader();
         let stable = Slot::new(store.applied_slot());
-        let (commands, slots) = (Vec::new(), Vec::new());
-        Ok(Self { store, flusher, reader, stable, log_durable: stable, commands, slots })
+        Ok(Self {
+            store,
+            flusher,
+            reader,
+            stable,
+            log_durable: stable,
+            commands: Vec::new(),
+            slots: Vec::new(),
+            installed: Vec::new(),
+        })
     }
 
     /// Writes one batch of what was applied to the engine, unless that would overtake the log.
@@ -78,6 +93,11 @@ impl Machine {
             }
             Err(error) => Answer { revision, outcome: Outcome::Unexpected(error.to_string()) },
         }
+    }
+
+    /// Takes the snapshots installed since the last call: where each ends, and its digest.
+    pub(crate) fn take_installed(&mut self) -> Vec<(Slot, u64)> {
+        std::mem::take(&mut self.installed)
     }
 
     /// Takes what was applied since the last call.
@@ -118,15 +138,75 @@ impl StateMachine for Machine {
     }
 
     fn applied(&self) -> Prefix {
-        let [round, replica] = self.store.barrier();
-        Prefix {
-            end: Slot::new(self.store.applied_slot()),
-            barrier: Ballot { round, replica: ReplicaId::new(replica) },
-            time: LogTime::from_millis(self.store.time_ms()),
-        }
+        prefix(self.store.applied_slot(), self.store.barrier(), self.store.time_ms())
     }
 
     fn stable_watermark(&self) -> Slot {
         self.stable
+    }
+
+    fn shipping(&self) -> Option<Box<dyn Shipping>> {
+        Some(Box::new(StoreShipping(self.reader.clone())))
+    }
+
+    fn install(&mut self, arrived: Arrived) -> bool {
+        let Ok(state) = arrived.state.downcast::<synod_kv::Arrived>() else { return false };
+        let installed = self.store.install(*state).unwrap_or(false);
+        if installed {
+            // It is durable, and the log that it stands for is nowhere.
+            self.log_durable = self.log_durable.max(arrived.prefix.end);
+            self.installed.push((arrived.prefix.end, self.store.digest()));
+        }
+        installed
+    }
+}
+
+fn prefix(applied_slot: u64, [round, replica]: [u64; 2], time_ms: u64) -> Prefix {
+    Prefix {
+        end: Slot::new(applied_slot),
+        barrier: Ballot { round, replica: ReplicaId::new(replica) },
+        time: LogTime::from_millis(time_ms),
+    }
+}
+
+fn of_point(point: SnapshotPoint) -> Prefix {
+    prefix(point.applied_slot, point.barrier, point.time_ms)
+}
+
+/// Sends and receives the store, as production does.
+struct StoreShipping(Reader<MemoryEngine>);
+
+impl Shipping for StoreShipping {
+    fn open(&mut self) -> Result<Box<dyn Outgoing>, ShippingError> {
+        Ok(Box::new(StoreOutgoing(self.0.snapshot(&Caller::Internal, SnapshotOrigin::default())?)))
+    }
+
+    fn receive(&mut self) -> Result<Box<dyn Incoming>, ShippingError> {
+        Ok(Box::new(StoreIncoming(self.0.receive()?)))
+    }
+}
+
+struct StoreOutgoing(SnapshotSource<Infallible>);
+
+impl Outgoing for StoreOutgoing {
+    fn prefix(&self) -> Prefix {
+        of_point(self.0.point())
+    }
+
+    fn next(&mut self, bytes_max: usize) -> Result<Bytes, ShippingError> {
+        Ok(self.0.next_chunk(bytes_max)?)
+    }
+}
+
+struct StoreIncoming(Arriving<MemoryEngine>);
+
+impl Incoming for StoreIncoming {
+    fn push(&mut self, bytes: &Bytes) -> Result<(), ShippingError> {
+        Ok(self.0.push(bytes)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Arrived, ShippingError> {
+        let arrived = self.0.finish()?;
+        Ok(Arrived { prefix: of_point(arrived.facts().point), state: Box::new(arrived) })
     }
 }

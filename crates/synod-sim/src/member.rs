@@ -10,11 +10,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use synod_kv::MemoryEngine;
-use synod_paxos::message::Learned;
+use synod_paxos::message::{Learned, SnapshotPage};
 use synod_paxos::{
     Event, HaltReason, Identity, Incarnation, Message, Options as CoreOptions, Peer, PersistId,
     Record, ReplicaId, ReplicaSet, Slot, Time,
 };
+use synod_replica::snapshot::{Shelf, Taken};
 use synod_replica::{
     Driver, DriverOptions, Effects, Log, ProposeClient, ProposeError, ReadClient, ReadError,
 };
@@ -103,6 +104,9 @@ pub(crate) struct Process {
     pub(crate) driver: Driver<Machine, Asker, Asker>,
     /// The production log.
     log: Log<SimDisk>,
+    /// The production shelf of snapshots, which works in the time of the log.
+    pub(crate) shelf: Shelf,
+    log_bytes_max: u64,
     /// What the driver asked for and is not done.
     pub(crate) wishes: Wishes,
     /// Answers for clients.
@@ -173,6 +177,8 @@ pub(crate) enum Job {
     Append(PersistId, Record),
     Serve { to: ReplicaId, from: Slot, chosen: Slot, bytes_max: usize },
     Trim(Slot),
+    ServeSnapshot { to: ReplicaId, snapshot: u64, offset: u64, bytes_max: usize },
+    TakePage(SnapshotPage),
 }
 
 /// What one round of the log did.
@@ -182,6 +188,14 @@ pub(crate) struct Group {
     pub(crate) last: Option<PersistId>,
     /// What was read for members that lag.
     pub(crate) served: Vec<(ReplicaId, Learned)>,
+    /// Members for which the log held nothing.
+    pub(crate) unserved: Vec<ReplicaId>,
+    /// Pages of snapshots for members that lag.
+    pub(crate) pages: Vec<(ReplicaId, SnapshotPage)>,
+    /// What became of pages that came.
+    pub(crate) taken: Vec<Taken>,
+    /// Where the log is too long.
+    pub(crate) bounds: (Slot, Slot),
 }
 
 impl Effects for Wishes {
@@ -195,6 +209,14 @@ impl Effects for Wishes {
 
     fn serve_log(&mut self, to: ReplicaId, from: Slot, chosen: Slot, bytes_max: usize) {
         self.jobs.push(Job::Serve { to, from, chosen, bytes_max });
+    }
+
+    fn serve_snapshot(&mut self, to: ReplicaId, snapshot: u64, offset: u64, bytes_max: usize) {
+        self.jobs.push(Job::ServeSnapshot { to, snapshot, offset, bytes_max });
+    }
+
+    fn take_page(&mut self, page: SnapshotPage) {
+        self.jobs.push(Job::TakePage(page));
     }
 
     fn trim_log(&mut self, below: Slot) {
@@ -218,6 +240,7 @@ pub(crate) struct Start {
     pub(crate) members: ReplicaSet,
     pub(crate) core: CoreOptions,
     pub(crate) segment_bytes: u64,
+    pub(crate) log_bytes_max: u64,
     pub(crate) now: Micros,
 }
 
@@ -236,6 +259,9 @@ impl Member {
     pub(crate) fn start(&mut self, start: Start) -> Result<(), String> {
         let machine = Machine::open(self.engine.clone())?;
         let applied = synod_replica::StateMachine::applied(&machine).end;
+        let shipping = synod_replica::StateMachine::shipping(&machine);
+        let shipping = shipping.ok_or("a store can be shipped")?;
+        let shelf = Shelf::new(shipping, start.life);
         let options = synod_wal::Options {
             segment_bytes: start.segment_bytes,
             record_bytes_max: usize::try_from(start.segment_bytes / 2)
@@ -265,6 +291,8 @@ impl Member {
             life: start.life,
             driver,
             log,
+            shelf,
+            log_bytes_max: start.log_bytes_max,
             wishes: Wishes::default(),
             answers: Answers::default(),
             syncing: None,
@@ -304,13 +332,22 @@ impl Process {
                 Job::Serve { to, from, chosen, bytes_max } => {
                     let values = self.log.read_chosen(from, chosen, bytes_max);
                     let values = values.map_err(|error| error.to_string())?;
-                    if !values.is_empty() {
+                    if values.is_empty() {
+                        group.unserved.push(to);
+                    } else {
                         group.served.push((to, Learned { from, values, chosen }));
                     }
                 }
                 Job::Trim(below) => self.log.trim(below).map_err(|error| error.to_string())?,
+                Job::ServeSnapshot { to, snapshot, offset, bytes_max } => {
+                    let page = self.shelf.serve(to, snapshot, offset, bytes_max);
+                    let page = page.map_err(|error| error.to_string())?;
+                    group.pages.extend(page.map(|page| (to, page)));
+                }
+                Job::TakePage(page) => group.taken.push(self.shelf.take(&page)),
             }
         }
+        group.bounds = self.log.bounded(self.log_bytes_max, self.log_bytes_max * 2);
         let needs_sync = group.last.is_some();
         self.syncing = Some(group);
         Ok(needs_sync)

@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) sync_mean: Micros,
     /// Bytes of a segment of the log.
     pub(crate) segment_bytes: u64,
+    /// Bytes of the log that are kept for members that lag.
+    pub(crate) log_bytes_max: u64,
     /// The mean time between two checkpoints of a member's state machine.
     pub(crate) checkpoint_every: Micros,
     /// How much slower or faster than time each member's clock runs, in thousandths.
@@ -84,6 +86,7 @@ impl Plan {
             keys: random.between(2, 12),
             value_bytes_max: *random.pick(&[0, 20, 200, 1000]),
             reads_percent: *random.pick(&[20, 40, 60, 80]),
+            log_bytes_max: *random.pick(&[1 << 10, 4 << 10, 16 << 10, 1 << 30]),
         }
     }
 }

@@ -75,6 +75,10 @@ pub struct Report {
     pub served: u64,
     /// How often the log was trimmed.
     pub trims: u64,
+    /// Pages of snapshots that were sent to members that lagged.
+    pub pages: u64,
+    /// Snapshots that were installed.
+    pub installs: u64,
 }
 
 impl fmt::Display for Report {

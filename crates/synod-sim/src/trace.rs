@@ -65,6 +65,8 @@ impl Gist {
             Message::Confirmed(m) => (Some(m.ballot), Some(m.round), 0),
             Message::TakeOver(m) => (Some(m.ballot), None, 0),
             Message::Stranger(_) => (None, None, 0),
+            Message::FetchPage(m) => (None, Some(m.offset), 0),
+            Message::SnapshotPage(m) => (None, Some(m.offset), m.bytes.len()),
         };
         Self { name: message.name(), ballot, slot, size }
     }

@@ -263,6 +263,19 @@ impl World {
                     self.trace.note(now, Note::Durable { member, record });
                     process.driver.handle_persisted(local, last);
                 }
+                let (soft, hard) = group.bounds;
+                process.driver.handle_log_bounds(soft, hard);
+                for to in group.unserved {
+                    process.driver.handle_unserved(local, to);
+                }
+                for (to, page) in group.pages {
+                    self.report.pages += 1;
+                    let message = Message::SnapshotPage(page);
+                    process.wishes.messages.push((ReplicaSet::from(to), message));
+                }
+                for taken in group.taken {
+                    process.driver.handle_taken(local, taken);
+                }
                 for (to, learned) in group.served {
                     self.report.served += 1;
                     let to = ReplicaSet::from(to);
@@ -306,6 +319,7 @@ impl World {
         let events = mem::take(&mut process.wishes.events);
         let halted = process.wishes.halted.take();
         let applied = process.driver.machine_mut().take_applied();
+        let installed = process.driver.machine_mut().take_installed();
         let answers = mem::take(&mut *process.answers.borrow_mut());
         self.plan_tick(member);
 
@@ -317,6 +331,10 @@ impl World {
                 let event = event.to_string();
                 self.trace.note(now, Note::Core { member, event });
             }
+        }
+        for (end, digest) in installed {
+            self.report.installs += 1;
+            self.agreement.install(member, end, digest)?;
         }
         for slot in &applied {
             let (number, commands) = (slot.slot.as_u64(), slot.commands.len());
@@ -450,7 +468,11 @@ impl World {
         if !self.members[member].is_awake() {
             return Ok(());
         }
+        let forgets = self.machines.per_mille(100);
         let Some(process) = &mut self.members[member].process else { return Ok(()) };
+        if forgets {
+            process.shelf.forget_unused();
+        }
         let limits = FlushLimits { rows_max, ..FlushLimits::default() };
         process.driver.machine_mut().checkpoint(limits)
     }
@@ -462,6 +484,7 @@ impl World {
             members: (0..self.members.len()).map(replica).collect(),
             core: self.core.clone(),
             segment_bytes: self.plan.segment_bytes,
+            log_bytes_max: self.plan.log_bytes_max,
             now: self.now(),
         };
         let it = &mut self.members[member];

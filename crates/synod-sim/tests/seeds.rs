@@ -24,6 +24,8 @@ fn seeds_hold_what_synod_promises() {
         total.lost += report.lost;
         total.served += report.served;
         total.trims += report.trims;
+        total.pages += report.pages;
+        total.installs += report.installs;
     }
     // Seeds in which nothing happens prove nothing.
     assert!(total.acknowledged > 5_000, "{total:?}");
@@ -35,6 +37,7 @@ fn seeds_hold_what_synod_promises() {
     assert!(total.wipes > 10, "{total:?}");
     assert!(total.unknown > 100 && total.lost > 1_000, "{total:?}");
     assert!(total.served > 10 && total.trims > 50, "{total:?}");
+    assert!(total.pages > 100 && total.installs > 20, "{total:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use synod_paxos::message::Learned;
+use synod_paxos::message::{Learned, SnapshotPage};
 use synod_paxos::{
     Busy, CommandId, Event, Identity, Incarnation, Message, Options, Output, Peer, PersistId,
     Prefix, ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value,
@@ -57,6 +57,8 @@ pub(crate) struct Member {
     /// The state machine survives a crash up to here.
     stable: Slot,
     durable: PersistId,
+    /// A snapshot that is put away.
+    arrived: Option<Prefix>,
     /// It must stop, and nobody has stopped it yet.
     halted: bool,
 }
@@ -259,12 +261,19 @@ impl Cluster {
         self.step(id, |replica, _| replica.handle_stable(stable));
     }
 
+    /// The log of the member is longer than it may be.
+    pub(crate) fn overflow(&mut self, id: ReplicaId) {
+        let end = self.replica(id).chosen_watermark();
+        self.step(id, |replica, _| replica.handle_log_bounds(end, end));
+    }
+
     /// The process dies: what was not durable is lost, and so is what waited for it.
     pub(crate) fn crash(&mut self, id: ReplicaId) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.replica = None;
         member.volatile.clear();
         member.held.clear();
+        member.arrived = None;
         let kept = usize::try_from(member.stable.distance_from(Slot::FIRST)).expect("few slots");
         member.applied.truncate(kept);
         self.reads.retain(|(reader, _), _| *reader != id);
@@ -381,6 +390,7 @@ impl Cluster {
             self.replica(id).check_invariants();
             match output {
                 Some(output) => self.effect(id, output),
+                None if self.install(id) => {}
                 None => break,
             }
         }
@@ -443,6 +453,14 @@ impl Cluster {
                     member.disk.retain(|record| slot_of(record).is_none_or(|slot| slot >= below));
                 }
             }
+            Output::ServeSnapshot { to, snapshot, offset, .. } => {
+                self.serve_snapshot(id, to, snapshot, offset);
+            }
+            Output::TakePage(page) if page.bytes.is_empty() => member.arrived = Some(page.prefix),
+            Output::TakePage(page) => {
+                let now = self.now;
+                self.replica_mut(id).handle_page_taken(now, page.snapshot, page.offset + 1);
+            }
             Output::Event(event) => {
                 let milestone = !matches!(event, Event::Ignored { .. } | Event::Met { .. });
                 self.note(id, milestone, &event);
@@ -476,6 +494,35 @@ impl Cluster {
         }
         let message = Message::Learned(Learned { from, values, chosen });
         self.send(member.peer, &ReplicaSet::from(to), message);
+    }
+
+    /// A snapshot is a page of one byte and its end. What is in it, the whole cluster knows.
+    fn serve_snapshot(&mut self, id: ReplicaId, to: ReplicaId, snapshot: u64, offset: u64) {
+        let Some(member) = self.members.get(&id) else { return };
+        let mut prefix = Prefix::default();
+        member.applied.iter().for_each(|value| prefix.extend(value));
+        let name = prefix.end.as_u64();
+        let goes_on = snapshot == name && offset == 1;
+        let bytes = if goes_on { Bytes::new() } else { Bytes::from_static(b"s") };
+        let offset = u64::from(goes_on);
+        let page = SnapshotPage { snapshot: name, prefix, offset, bytes };
+        self.send(member.peer, &ReplicaSet::from(to), Message::SnapshotPage(page));
+    }
+
+    /// Takes over a snapshot that has arrived.
+    fn install(&mut self, id: ReplicaId) -> bool {
+        let now = self.now;
+        let Some(member) = self.members.get_mut(&id) else { return false };
+        let Some(prefix) = member.arrived.take() else { return false };
+        let applied = u64::try_from(member.applied.len()).expect("few");
+        if Slot::FIRST.plus(applied) >= prefix.end {
+            self.replica_mut(id).handle_snapshot_failed();
+            return true;
+        }
+        member.applied = self.chosen.range(..prefix.end).map(|(_, value)| value.clone()).collect();
+        member.stable = prefix.end;
+        self.replica_mut(id).handle_installed(now, prefix);
+        true
     }
 
     fn check_applied(&mut self, id: ReplicaId, slot: Slot, value: &Value) {
@@ -517,6 +564,7 @@ impl Member {
             applied: Vec::new(),
             stable: Slot::FIRST,
             durable: PersistId::default(),
+            arrived: None,
             halted: false,
         }
     }

@@ -293,6 +293,8 @@ impl World {
                 Output::Apply { slot, value } => choose(state, slot, &value),
                 Output::ReadReady { .. }
                 | Output::ServeLog { .. }
+                | Output::ServeSnapshot { .. }
+                | Output::TakePage(_)
                 | Output::TrimLog { .. }
                 | Output::Event(_)
                 | Output::Halt(_) => {}

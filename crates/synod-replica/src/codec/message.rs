@@ -2,8 +2,8 @@
 
 use synod_paxos::Message;
 use synod_paxos::message::{
-    Accept, Accepted, CatchUp, Chosen, Confirm, Confirmed, Forward, Heartbeat, Learned, Nack,
-    Prepare, Promise, Read, ReadAt, Stranger, TakeOver,
+    Accept, Accepted, CatchUp, Chosen, Confirm, Confirmed, FetchPage, Forward, Heartbeat, Learned,
+    Nack, Prepare, Promise, Read, ReadAt, SnapshotPage, Stranger, TakeOver,
 };
 
 use super::fields::codec_of_fields;
@@ -49,6 +49,8 @@ message_tags! {
     14 Confirmed,
     15 TakeOver,
     16 Stranger,
+    17 FetchPage,
+    18 SnapshotPage,
 }
 
 codec_of_fields! {
@@ -68,6 +70,8 @@ codec_of_fields! {
     Confirmed { ballot, round }
     TakeOver { ballot }
     Stranger { known }
+    FetchPage { snapshot, offset }
+    SnapshotPage { snapshot, prefix, offset, bytes }
 }
 
 /// About how long the frame becomes: right or a little over for large messages, so that a frame
@@ -80,6 +84,7 @@ pub(super) fn size_hint(message: &Message) -> usize {
             promise.entries.iter().map(|(_, accepted)| 32 + accepted.value.bytes()).sum()
         }
         Message::Forward(forward) => forward.commands.iter().map(|c| 32 + c.payload.len()).sum(),
+        Message::SnapshotPage(page) => page.bytes.len(),
         Message::Heartbeat(heartbeat) => 16 * heartbeat.hears.len(),
         _ => 0,
     };

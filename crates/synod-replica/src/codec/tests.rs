@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use proptest::prelude::*;
 use synod_paxos::message::{
-    Accept, Accepted, CatchUp, Chosen, Confirm, Confirmed, Forward, Heartbeat, Learned, Nack,
-    Prepare, Promise, Read, ReadAt, Stranger, TakeOver,
+    Accept, Accepted, CatchUp, Chosen, Confirm, Confirmed, FetchPage, Forward, Heartbeat, Learned,
+    Nack, Prepare, Promise, Read, ReadAt, SnapshotPage, Stranger, TakeOver,
 };
 use synod_paxos::{
     AcceptedValue, Ballot, Batch, Command, CommandId, Incarnation, LogTime, Message, Peer, Prefix,
@@ -65,7 +65,7 @@ fn what_is_malformed_is_named() {
 
     let cases = [
         (frame(0, &[]), DecodeError::Tag { of: "message", found: 0 }),
-        (frame(17, &[]), DecodeError::Tag { of: "message", found: 17 }),
+        (frame(99, &[]), DecodeError::Tag { of: "message", found: 99 }),
         (frame(8, &[0]), DecodeError::SlotZero),
         (frame(8, &[0x81, 0]), DecodeError::Varint),
         (frame(11, &[0xff; 10]), DecodeError::Varint),
@@ -241,6 +241,13 @@ mod samples {
             Message::Confirmed(Confirmed { ballot, round }),
             Message::TakeOver(TakeOver { ballot }),
             Message::Stranger(Stranger { known: Incarnation::new(0xabcd) }),
+            Message::FetchPage(FetchPage { snapshot: 9, offset: 300 }),
+            Message::SnapshotPage(SnapshotPage {
+                snapshot: 9,
+                prefix,
+                offset: 300,
+                bytes: Bytes::from_static(b"page"),
+            }),
         ]
     }
 
@@ -363,7 +370,7 @@ mod arbitrary {
     }
 
     fn small_message() -> impl Strategy<Value = Message> {
-        (0..10, ballot(), ballot(), slot(), number()).prop_map(|(which, ballot, other, slot, n)| {
+        (0..12, ballot(), ballot(), slot(), number()).prop_map(|(which, ballot, other, slot, n)| {
             match which {
                 0 => Message::Accepted(Accepted { ballot, slot }),
                 1 => Message::Nack(Nack { refused: ballot, promised: other }),
@@ -374,6 +381,13 @@ mod arbitrary {
                 6 => Message::Confirm(Confirm { ballot, round: n }),
                 7 => Message::Confirmed(Confirmed { ballot, round: n }),
                 8 => Message::TakeOver(TakeOver { ballot }),
+                9 => Message::FetchPage(FetchPage { snapshot: n, offset: n / 2 }),
+                10 => Message::SnapshotPage(SnapshotPage {
+                    snapshot: n,
+                    prefix: Prefix { end: slot, barrier: other, ..Prefix::default() },
+                    offset: n / 2,
+                    bytes: Bytes::from_static(b"page"),
+                }),
                 _ => Message::Stranger(Stranger { known: Incarnation::new(n) }),
             }
         })

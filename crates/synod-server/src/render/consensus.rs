@@ -59,6 +59,8 @@ fn proposals(page: &mut Page, context: &Context) {
     page.gauge("synod_reads_pending", "Linearizable reads that wait.", waiting);
     let stable = status.stable_everywhere.as_u64() - 1;
     page.gauge("synod_stable_everywhere", "Slots that no member needs the log for.", stable);
+    let trimmed = status.trimmed.as_u64() - 1;
+    page.gauge("synod_log_trimmed", "Slots dropped from the log since the start.", trimmed);
     let undurable = number(status.records_undurable);
     page.gauge("synod_records_undurable", "Records that wait for the disk.", undurable);
     let turned = context.handle.turned_ago().as_secs_f64();

@@ -8,6 +8,45 @@ use crate::service::Context;
 pub(super) fn render(page: &mut Page, context: &Context) {
     disk(page, context);
     store(page, context);
+    snapshots(page, context);
+}
+
+/// Between members. What clients save is counted as calls.
+fn snapshots(page: &mut Page, context: &Context) {
+    let figures = &context.metrics.snapshots;
+    let sending = figures.sending.load(Ordering::Relaxed);
+    page.gauge("synod_snapshot_send_inflights", "Snapshots under way to members.", sending);
+    page.histogram(
+        "synod_snapshot_send_duration_seconds",
+        "Snapshots sent to members that lagged.",
+        &figures.sent,
+    );
+    let failures = figures.send_failures.load(Ordering::Relaxed);
+    page.counter(
+        "synod_snapshot_send_failures_total",
+        "Snapshots not sent to their end.",
+        failures,
+    );
+    let receiving = figures.receiving.load(Ordering::Relaxed);
+    page.gauge("synod_snapshot_receive_inflights", "Snapshots under way to here.", receiving);
+    page.histogram(
+        "synod_snapshot_receive_duration_seconds",
+        "Snapshots received whole.",
+        &figures.received,
+    );
+    let failures = figures.receive_failures.load(Ordering::Relaxed);
+    let help = "Snapshots that broke off or were damaged.";
+    page.counter("synod_snapshot_receive_failures_total", help, failures);
+    page.histogram(
+        "etcd_snap_db_fsync_duration_seconds",
+        "Snapshots made durable in the place of the former state.",
+        &figures.installs,
+    );
+    page.histogram(
+        "etcd_snap_db_save_total_duration_seconds",
+        "Snapshots received and put away.",
+        &figures.received,
+    );
 }
 
 fn disk(page: &mut Page, context: &Context) {

@@ -24,7 +24,13 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     flag("max-snapshots", Uint, "5", "Snapshot files to keep").ignored(NO_SNAPSHOTS),
     flag("max-wals", Uint, "5", "Log files to keep")
-        .ignored("the log is cut where all members have it"),
+        .ignored("the log is cut by bytes: see log-keep-bytes"),
+    flag(
+        "log-keep-bytes",
+        Uint,
+        "536870912",
+        "Bytes of the log kept for members that lag; beyond, they get a snapshot",
+    ),
     flag("memory-mlock", Bool, "false", "Lock memory against swapping")
         .ignored("memory is not locked: turn swapping off for the process instead"),
     flag("quota-backend-bytes", Int, "0", "Most bytes of the store; 0 is 2 GiB, negative is none"),
