@@ -185,6 +185,9 @@ impl Spares {
 /// A group takes no more jobs than this, so that those who wait for its sync wait not too long.
 const GROUP_JOBS_MAX: usize = 1024;
 
+/// Of the bytes that the log may have: after each such part it is looked at again.
+const BOUND_STEPS: u64 = 16;
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -256,6 +259,3 @@ mod tests {
         assert_eq!(durable.collect::<Vec<_>>(), [true]);
     }
 }
-
-/// Of the bytes that the log may have: after each such part it is looked at again.
-const BOUND_STEPS: u64 = 16;
