@@ -45,12 +45,6 @@ pub enum ConfigError {
     /// etcd asks for it, since the default would be wrong.
     #[error("--advertise-client-urls is required when --listen-client-urls is set explicitly")]
     AdvertiseClientUrlsRequired,
-    /// Two ways to name the members.
-    #[error(
-        "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\" or \
-         \"discovery-srv\""
-    )]
-    ConflictingBootstrap,
     /// Part of the initial cluster is not NAME=URL.
     #[error("--initial-cluster: {part:?} is not NAME=URL")]
     BadInitialCluster {
