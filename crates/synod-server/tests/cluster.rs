@@ -227,20 +227,12 @@ async fn members_and_status_are_told() {
     }
     assert_eq!(list.members.len(), 3);
 
-    let mut maintenance = MaintenanceClient::new(channel.clone());
+    let mut maintenance = MaintenanceClient::new(channel);
     let status = maintenance.status(pb::StatusRequest {}).await.unwrap().into_inner();
     assert!(status.version.starts_with("3.6."), "{}", status.version);
     assert!(status.leader != 0 && status.db_size > 0 && status.raft_term > 0);
     assert!(status.raft_applied_index <= status.raft_index);
     assert!(status.errors.is_empty());
-
-    let (code, text) = refused(maintenance.defragment(pb::DefragmentRequest {}).await);
-    assert_eq!(code, Code::Unimplemented);
-    assert!(text.contains("Maintenance/Defragment is not implemented"), "{text}");
-    let mut auth = pb::auth_client::AuthClient::new(channel);
-    let (code, text) = refused(auth.auth_enable(pb::AuthEnableRequest {}).await);
-    assert_eq!(code, Code::Unimplemented);
-    assert!(text.contains("Auth/AuthEnable is not implemented"), "{text}");
     shutdown(servers).await;
 }
 
