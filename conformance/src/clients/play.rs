@@ -151,7 +151,7 @@ impl Player<'_> {
         text = text.replace("{MEMBER}", &self.side.cluster().url(self.asked.unwrap_or(0)));
         if text.contains("{LEADER}") {
             let leader = self.side.cluster().leader().await?;
-            text = text.replace("{LEADER}", &self.side.cluster().url(leader));
+            text = text.replace("{LEADER}", &without_scheme(&self.side.cluster().url(leader)));
         }
         if text.contains("{FOLLOWER}") {
             let leader = self.side.cluster().leader().await?;
@@ -175,6 +175,7 @@ impl Player<'_> {
     fn start(&self, words: &[String]) -> anyhow::Result<Job> {
         let cluster = self.side.cluster();
         let endpoints = self.asked.map_or_else(|| cluster.urls(), |member| cluster.url(member));
+        let endpoints = without_scheme(&endpoints);
         let mut command = Command::from(bound_to_us(self.side.etcdctl()));
         if !words.iter().any(|word| word.starts_with("--endpoints")) {
             command.arg(format!("--endpoints={endpoints}"));
@@ -189,6 +190,11 @@ impl Player<'_> {
             .kill_on_drop(true);
         Job::new(command.spawn().context("starting etcdctl")?, words.to_vec())
     }
+}
+
+/// Endpoints as `etcdctl` has them by default; one scenario gives the scheme.
+fn without_scheme(urls: &str) -> String {
+    urls.replace("http://", "")
 }
 
 /// All that a command said.
