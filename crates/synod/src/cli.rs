@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{bench, compact, del, dev, get, member, put, sim, snapshot, status, txn, version, wal};
+use crate::{
+    auth, bench, compact, del, dev, endpoint, get, lease, lock, member, put, sim, snapshot, status,
+    txn, version, wal, watch,
+};
 
 /// A strongly consistent key-value store on Multi-Paxos that speaks the etcd v3 API.
 #[derive(Debug, Parser)]
@@ -32,6 +35,28 @@ pub(crate) enum Command {
     Txn(txn::TxnArgs),
     /// Forget the history before a revision.
     Compact(compact::CompactArgs),
+    /// Print what happens to keys, as it happens.
+    Watch(watch::WatchArgs),
+    /// Grant leases, renew them, end them.
+    Lease(lease::LeaseArgs),
+    /// Hold a lock, for a while or for a command.
+    Lock(lock::LockArgs),
+    /// Stand for an office, and hold it.
+    Elect(lock::ElectArgs),
+    /// Enable and disable authentication.
+    Auth(auth::AuthArgs),
+    /// Look after users.
+    User(auth::UserArgs),
+    /// Look after roles.
+    Role(auth::RoleArgs),
+    /// Look at each endpoint: its health, what it says of itself, the hash of its history.
+    Endpoint(endpoint::EndpointArgs),
+    /// List and clear alarms.
+    Alarm(endpoint::AlarmArgs),
+    /// Give space that is free back to the file system.
+    Defrag(endpoint::DefragArgs),
+    /// Let another member lead.
+    MoveLeader(endpoint::MoveLeaderArgs),
     /// Show what each endpoint says of itself.
     Status(status::StatusArgs),
     /// Look at the members of the cluster.
@@ -56,14 +81,38 @@ pub(crate) struct ClientArgs {
         long,
         value_delimiter = ',',
         env = "SYNOD_ENDPOINTS",
-        default_value = "127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379"
+        default_value = "127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379",
+        global = true
     )]
     pub(crate) endpoints: Vec<String>,
     /// How long to wait for an answer, for example 5s or 500ms.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    #[arg(
+        long = "command-timeout",
+        alias = "timeout",
+        value_name = "TIME",
+        value_parser = duration,
+        default_value = "5s",
+        global = true
+    )]
     pub(crate) timeout: Duration,
+    /// How long a member may take to accept a connection.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2s", global = true)]
+    pub(crate) dial_timeout: Duration,
+    /// Who asks: NAME:PASSWORD, or NAME with --password.
+    #[arg(long, value_name = "NAME[:PASSWORD]", env = "SYNOD_USER", global = true)]
+    pub(crate) user: Option<String>,
+    /// The password of --user.
+    #[arg(long, env = "SYNOD_PASSWORD", hide_env_values = true, requires = "user", global = true)]
+    pub(crate) password: Option<String>,
     /// How to print the answer.
-    #[arg(long, short = 'w', visible_alias = "write-out", value_enum, default_value = "simple")]
+    #[arg(
+        long,
+        short = 'w',
+        visible_alias = "write-out",
+        value_enum,
+        default_value = "simple",
+        global = true
+    )]
     pub(crate) output: Output,
 }
 

@@ -3,11 +3,9 @@
 use clap::Args;
 use synod_etcd::request::Compaction;
 use synod_kv::{Compact, Revision};
-use tonic::Request;
 
 use crate::cli::{ClientArgs, Output};
-use crate::client::{self, Client};
-use crate::json;
+use crate::{client, json};
 
 /// `synod compact`
 #[derive(Args, Debug)]
@@ -25,11 +23,7 @@ pub(crate) struct CompactArgs {
 pub(crate) fn run(args: CompactArgs) -> anyhow::Result<()> {
     let compact = Compact { revision: Revision::new(args.revision) };
     let compaction = Compaction { compact, physical: args.physical };
-    let client = Client::new(&args.client);
-    let answer = client::block_on(client.write(|channel| {
-        let request = Request::new(compaction.into());
-        async move { client::kv(channel).compact(request).await }
-    }))?;
+    let answer = client::ask(&args.client, async |client| Ok(client.compact(compaction).await?))?;
     match args.client.output {
         Output::Simple => println!("compacted revision {}", args.revision),
         Output::Json => json::print(&json::compaction(&answer))?,

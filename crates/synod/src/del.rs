@@ -2,12 +2,10 @@
 
 use clap::Args;
 use synod_kv::DeleteRange;
-use tonic::Request;
 
 use crate::cli::{ClientArgs, Output};
-use crate::client::{self, Client};
 use crate::keys::KeysArgs;
-use crate::{json, text};
+use crate::{client, json, text};
 
 /// `synod del`
 #[derive(Args, Debug)]
@@ -39,11 +37,7 @@ impl DelOp {
 /// Runs the command.
 pub(crate) fn run(args: DelArgs) -> anyhow::Result<()> {
     let delete = args.op.delete()?;
-    let client = Client::new(&args.client);
-    let answer = client::block_on(client.write(|channel| {
-        let request = Request::new(delete.clone().into());
-        async move { client::kv(channel).delete_range(request).await }
-    }))?;
+    let answer = client::ask(&args.client, async |client| Ok(client.delete(delete).await?))?;
     match args.client.output {
         Output::Simple => text::print(|out| text::delete_range(out, &answer)),
         Output::Json => json::print(&json::delete_range(&answer)),

@@ -5,13 +5,11 @@ use std::num::NonZeroU64;
 use clap::{Args, ValueEnum};
 use synod_etcd::request::Read;
 use synod_kv::{Bounds, Range, Revision, Sort, SortOrder, SortTarget};
-use tonic::Request;
 
 use crate::cli::{ClientArgs, Output};
-use crate::client::{self, Client};
 use crate::keys::KeysArgs;
 use crate::text::RangeForm;
-use crate::{json, text};
+use crate::{client, json, text};
 
 /// `synod get`
 #[derive(Args, Debug)]
@@ -126,11 +124,7 @@ pub(crate) fn run(args: GetArgs) -> anyhow::Result<()> {
         keys_only: read.range.keys_only,
         values_only: args.print_value_only,
     };
-    let client = Client::new(&args.client);
-    let answer = client::block_on(client.read(|channel| {
-        let request = Request::new(read.clone().into());
-        async move { client::kv(channel).range(request).await }
-    }))?;
+    let answer = client::ask(&args.client, async |client| Ok(client.get(read).await?))?;
     match args.client.output {
         Output::Simple => text::print(|out| text::range(out, &answer, form)),
         Output::Json => json::print(&json::range(&answer)),

@@ -1,9 +1,10 @@
 //! Answers as JSON, the way etcdctl prints them: bytes in base64, fields of value zero left out.
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::response_op::Response;
-use synod_etcd::proto::mvccpb::KeyValue;
+use synod_etcd::proto::mvccpb::{Event, KeyValue};
 
 /// Prints one line of JSON.
 pub(crate) fn print(value: &Value) -> anyhow::Result<()> {
@@ -93,6 +94,31 @@ pub(crate) fn status(answer: &pb::StatusResponse) -> Value {
 pub(crate) fn member_list(answer: &pb::MemberListResponse) -> Value {
     let pb::MemberListResponse { header, members } = answer;
     object([("header", self::header(header.as_ref())), ("members", list(members, member))])
+}
+
+/// An answer of these fields, with its header.
+pub(crate) fn headed<const N: usize>(
+    header: Option<&pb::ResponseHeader>,
+    fields: [(&str, Value); N],
+) -> Value {
+    let mut answer = object(fields);
+    answer["header"] = self::header(header);
+    answer
+}
+
+/// Keys, in base64.
+pub(crate) fn keys(keys: &[Bytes]) -> Value {
+    keys.iter().map(|key| json!(base64(key))).collect()
+}
+
+/// What happened to a key.
+pub(crate) fn event(event: &Event) -> Value {
+    let Event { r#type, kv, prev_kv } = event;
+    object([
+        ("type", json!(r#type)),
+        ("kv", optional(kv.as_ref(), self::kv)),
+        ("prev_kv", optional(prev_kv.as_ref(), self::kv)),
+    ])
 }
 
 fn member(member: &pb::Member) -> Value {

@@ -7,7 +7,9 @@ use anyhow::bail;
 use bytes::Bytes;
 use clap::Args;
 use synod_etcd::Refusal;
-use synod_kv::{Key, KeyRange};
+use synod_etcd::proto::etcdserverpb::RangeRequest;
+use synod_etcd::request::Read;
+use synod_kv::{Key, KeyRange, Range};
 
 /// Which keys a command is about.
 #[derive(Args, Clone, Debug)]
@@ -25,6 +27,13 @@ pub(crate) struct KeysArgs {
 }
 
 impl KeysArgs {
+    /// The range meant, as etcd's messages have it: the first key, and the one behind the last.
+    pub(crate) fn wire(self) -> anyhow::Result<(Bytes, Bytes)> {
+        let read = Read { range: Range::new(self.range()?), serializable: false };
+        let RangeRequest { key, range_end, .. } = read.into();
+        Ok((key, range_end))
+    }
+
     /// The range meant.
     pub(crate) fn range(self) -> anyhow::Result<KeyRange> {
         let Self { key, range_end, prefix, from_key } = self;

@@ -3,16 +3,20 @@
 //! One file per command, named as the command. Usage errors exit with 2, all others with 1.
 
 mod args;
+mod auth;
 mod bench;
 mod cli;
 mod client;
 mod compact;
 mod del;
 mod dev;
+mod endpoint;
 mod family;
 mod get;
 mod json;
 mod keys;
+mod lease;
+mod lock;
 mod member;
 mod put;
 mod server;
@@ -23,6 +27,7 @@ mod text;
 mod txn;
 mod version;
 mod wal;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -63,6 +68,17 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Txn(args) => txn::run(args),
         Command::Compact(args) => compact::run(args),
         Command::Status(args) => status::run(args),
+        Command::Watch(args) => watch::run(args),
+        Command::Lease(args) => lease::run(args),
+        Command::Lock(args) => lock::lock(args),
+        Command::Elect(args) => lock::elect(args),
+        Command::Auth(args) => auth::auth(&args),
+        Command::User(args) => auth::user(args),
+        Command::Role(args) => auth::role(args),
+        Command::Endpoint(args) => endpoint::endpoint(&args),
+        Command::Alarm(args) => endpoint::alarm(&args),
+        Command::Defrag(args) => endpoint::defrag(&args),
+        Command::MoveLeader(args) => endpoint::move_leader(&args),
         Command::Member(args) => member::run(args),
         Command::Snapshot(args) => snapshot::run(args),
         Command::Bench(args) => bench::run(args),

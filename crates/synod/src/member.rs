@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
+use synod_etcd::proto::etcdserverpb::cluster_client::ClusterClient;
 use synod_etcd::proto::etcdserverpb::{Member, MemberListRequest};
 
 use crate::cli::{ClientArgs, Output};
-use crate::client::{self, Client};
-use crate::json;
+use crate::{client, json};
 
 /// `synod member`
 #[derive(Args, Debug)]
@@ -36,10 +36,12 @@ pub(crate) fn run(args: MemberArgs) -> anyhow::Result<()> {
 }
 
 fn list(args: &ListArgs) -> anyhow::Result<()> {
-    let client = Client::new(&args.client);
-    let answer = client::block_on(client.read(|channel| async move {
-        client::cluster(channel).member_list(MemberListRequest { linearizable: true }).await
-    }))?;
+    let request = MemberListRequest { linearizable: true };
+    let answer = client::ask(&args.client, async |client| {
+        let asked = client
+            .read(|service| async move { ClusterClient::new(service).member_list(request).await });
+        Ok(asked.await?)
+    })?;
     match args.client.output {
         Output::Simple => println!("{}", table(&answer.members)),
         Output::Json => json::print(&json::member_list(&answer))?,

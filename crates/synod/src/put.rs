@@ -8,11 +8,9 @@ use bytes::Bytes;
 use clap::Args;
 use synod_etcd::Refusal;
 use synod_kv::{Assign, Key, Put};
-use tonic::Request;
 
 use crate::cli::{ClientArgs, Output};
-use crate::client::{self, Client};
-use crate::{json, keys, text};
+use crate::{client, json, keys, text};
 
 /// `synod put`
 #[derive(Args, Debug)]
@@ -62,11 +60,7 @@ impl PutOp {
 /// Runs the command.
 pub(crate) fn run(args: PutArgs) -> anyhow::Result<()> {
     let put = args.op.put(standard_input)?;
-    let client = Client::new(&args.client);
-    let answer = client::block_on(client.write(|channel| {
-        let request = Request::new(put.clone().into());
-        async move { client::kv(channel).put(request).await }
-    }))?;
+    let answer = client::ask(&args.client, async |client| Ok(client.put(put).await?))?;
     match args.client.output {
         Output::Simple => text::print(|out| text::put(out, &answer)),
         Output::Json => json::print(&json::put(&answer)),

@@ -5,11 +5,12 @@ use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde_json::{Value, json};
+use synod_client::{Client, Error};
+use synod_etcd::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use synod_etcd::proto::etcdserverpb::{StatusRequest, StatusResponse};
 
 use crate::cli::{ClientArgs, Output};
-use crate::client::{self, Client, Failed};
-use crate::json;
+use crate::{client, json};
 
 /// `synod status`
 #[derive(Args, Debug)]
@@ -18,11 +19,15 @@ pub(crate) struct StatusArgs {
     client: ClientArgs,
 }
 
-/// Runs the command: fails if no endpoint answered.
+/// Runs the command.
 pub(crate) fn run(args: StatusArgs) -> anyhow::Result<()> {
-    let client = Client::new(&args.client);
-    let answers = client::block_on(ask_each(&client))?;
-    match args.client.output {
+    show(&args.client)
+}
+
+/// Shows all endpoints; fails if none answered.
+pub(crate) fn show(args: &ClientArgs) -> anyhow::Result<()> {
+    let answers = client::ask(args, async |client| ask_each(client).await)?;
+    match args.output {
         Output::Simple => println!("{}", table(&answers)),
         Output::Json => json::print(&answers.iter().map(entry).collect::<Value>())?,
     }
@@ -32,17 +37,16 @@ pub(crate) fn run(args: StatusArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-type Answer = (String, Result<StatusResponse, Failed>);
+type Answer = (String, Result<StatusResponse, Error>);
 
 async fn ask_each(client: &Client) -> anyhow::Result<Vec<Answer>> {
     let mut answers = Vec::new();
     for endpoint in client.endpoints() {
-        let answer = client
-            .ask(endpoint, |channel| async {
-                client::maintenance(channel).status(StatusRequest {}).await
-            })
-            .await;
-        answers.push((endpoint.clone(), answer));
+        let asked = client.only(endpoint)?;
+        let answer = asked.read(|service| async move {
+            MaintenanceClient::new(service).status(StatusRequest {}).await
+        });
+        answers.push((endpoint.to_owned(), answer.await));
     }
     Ok(answers)
 }

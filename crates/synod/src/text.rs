@@ -71,7 +71,8 @@ pub(crate) fn txn(out: &mut Vec<u8>, answer: &TxnResponse) -> io::Result<()> {
     Ok(())
 }
 
-fn pair(out: &mut Vec<u8>, kv: &KeyValue) -> io::Result<()> {
+/// A key and what it holds.
+pub(crate) fn pair(out: &mut Vec<u8>, kv: &KeyValue) -> io::Result<()> {
     line(out, &kv.key)?;
     line(out, &kv.value)
 }

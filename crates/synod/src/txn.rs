@@ -19,11 +19,9 @@ use std::io::{self, IsTerminal, Read};
 use anyhow::Context;
 use clap::Args;
 use synod_etcd::proto::etcdserverpb::TxnRequest;
-use tonic::Request;
 
 use crate::cli::{ClientArgs, Output};
-use crate::client::{self, Client};
-use crate::{json, text};
+use crate::{client, json, text};
 
 /// `synod txn`
 #[derive(Args, Debug)]
@@ -52,11 +50,7 @@ pub(crate) fn run(args: TxnArgs) -> anyhow::Result<()> {
     let mut input = String::new();
     io::stdin().read_to_string(&mut input).context("cannot read standard input")?;
     let request: TxnRequest = parse::txn(&input)?;
-    let client = Client::new(&args.client);
-    let answer = client::block_on(client.write(|channel| {
-        let request = Request::new(request.clone());
-        async move { client::kv(channel).txn(request).await }
-    }))?;
+    let answer = client::ask(&args.client, async |client| Ok(client.txn(request).await?))?;
     match args.client.output {
         Output::Simple => text::print(|out| text::txn(out, &answer)),
         Output::Json => json::print(&json::txn(&answer)),

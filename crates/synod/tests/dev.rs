@@ -82,6 +82,21 @@ impl Dev {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// A client command of any member, with the endpoints in the environment.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = synod();
+        command.args(args).env("SYNOD_ENDPOINTS", self.endpoints.join(","));
+        command
+    }
+
+    /// What such a command prints.
+    fn tell(&self, args: &[&str]) -> String {
+        let output = self.command(args).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{args:?}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     fn quit(mut self) {
         self.type_line("quit");
         assert!(self.process.wait().unwrap().success());
@@ -143,4 +158,61 @@ fn members_end_with_a_cluster_that_is_killed() {
         stat.is_empty() || stat.contains(") Z ") || stat.contains(") X ")
     });
     assert!(gone, "process {pid} is still there");
+}
+
+/// etcdctl's verbs, and its words.
+#[test]
+fn the_commands_of_a_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = Dev::start(folder.path(), &free_ports(6));
+
+    let granted = dev.tell(&["lease", "grant", "60"]);
+    let id = granted.split(' ').nth(1).unwrap();
+    assert_eq!(granted, format!("lease {id} granted with TTL(60s)\n"));
+    assert_eq!(dev.tell(&["put", "--lease", id, "k", "v"]), "OK\n");
+    assert!(dev.tell(&["lease", "timetolive", id, "--keys"]).ends_with("attached keys([k])\n"));
+    assert_eq!(dev.tell(&["lease", "list"]), format!("found 1 leases\n{id}\n"));
+    let renewed = format!("lease {id} keepalived with TTL(60)\n");
+    assert_eq!(dev.tell(&["lease", "keep-alive", "--once", id]), renewed);
+    assert_eq!(dev.tell(&["lease", "revoke", id]), format!("lease {id} revoked\n"));
+    let expired = format!("lease {id} already expired\n");
+    assert_eq!(dev.tell(&["lease", "timetolive", id]), expired);
+
+    let watch = ["watch", "k", "--rev", "2"];
+    let mut watch = dev.command(&watch).stdout(Stdio::piped()).spawn().unwrap();
+    let told = BufReader::new(watch.stdout.take().unwrap()).lines().take(5);
+    let told: Vec<_> = told.map(Result::unwrap).collect();
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert_eq!(told, ["PUT", "k", "v", "DELETE", "k"]);
+
+    let show = "echo $SYNOD_LOCK_TOKEN; exit 7";
+    let lock = |shell| ["lock", "jobs", "--", "sh", "-c", shell];
+    let first = dev.command(&lock(show)).output().unwrap();
+    assert_eq!(first.status.code(), Some(7), "{first:?}");
+    let token = |text: &[u8]| std::str::from_utf8(text).unwrap().trim().parse::<i64>().unwrap();
+    let second = dev.command(&lock(show)).output().unwrap();
+    assert!(token(&second.stdout) > token(&first.stdout), "it rises from holder to holder");
+    assert!(dev.tell(&lock("echo $ETCD_LOCK_KEY")).starts_with("jobs/"));
+
+    assert_eq!(dev.tell(&["user", "add", "root:pw"]), "User root created\n");
+    assert_eq!(dev.tell(&["role", "add", "r"]), "Role r created\n");
+    let grant = ["role", "grant-permission", "r", "readwrite", "p/", "--prefix"];
+    assert_eq!(dev.tell(&grant), "Role r updated\n");
+    let may = "Role r\nKV Read:\n\t[p/, p0)\nKV Write:\n\t[p/, p0)\n";
+    assert_eq!(dev.tell(&["role", "get", "r"]), may);
+    dev.tell(&["user", "grant-role", "root", "root"]);
+    assert_eq!(dev.tell(&["auth", "enable"]), "Authentication Enabled\n");
+    assert!(!dev.command(&["get", "k"]).output().unwrap().status.success());
+    assert_eq!(dev.tell(&["put", "k", "2", "--user", "root:pw"]), "OK\n");
+    let disable = ["auth", "disable", "--user", "root", "--password", "pw"];
+    assert_eq!(dev.tell(&disable), "Authentication Disabled\n");
+
+    let health = dev.tell(&["endpoint", "health"]);
+    assert_eq!(health.matches("is healthy").count(), 3, "{health}");
+    let hashes = dev.tell(&["endpoint", "hashkv", "--rev", "3"]);
+    let hashes: Vec<_> = hashes.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(hashes, [hashes[0]; 3]);
+    assert_eq!(dev.tell(&["alarm", "list"]), "");
+    dev.quit();
 }

@@ -19,7 +19,7 @@ use tonic::transport::Channel;
 use crate::bench::LoadArgs;
 use crate::bench::processes;
 use crate::bench::report::Report;
-use crate::client::{self, Client};
+use crate::client;
 
 /// The longest latency told apart from longer ones.
 const LATENCY_US_MAX: u64 = 60_000_000;
@@ -88,8 +88,8 @@ pub(super) async fn run(operation: Operation, args: &LoadArgs) -> anyhow::Result
 /// One connection to each endpoint.
 async fn connect(args: &LoadArgs) -> anyhow::Result<Vec<Channel>> {
     let mut channels = Vec::new();
-    for endpoint in Client::new(&args.client).endpoints() {
-        let channel = client::connect(endpoint, args.client.timeout).await;
+    for endpoint in &args.client.endpoints {
+        let channel = client::channel(endpoint, args.client.timeout).await;
         channels.push(channel.with_context(|| endpoint.clone())?);
     }
     Ok(channels)

@@ -35,7 +35,7 @@ fn command_lines() {
         ("synod compact 7 --physical", None),
         ("synod compact seven", Some(ErrorKind::ValueValidation)),
         ("synod status --endpoints a:1,b:2", None),
-        ("synod member list --timeout 300ms", None),
+        ("synod member list --command-timeout 300ms", None),
         ("synod member list --timeout soon", Some(ErrorKind::ValueValidation)),
         ("synod bench put --clients 4 --total 100", None),
         ("synod bench get --clients 4 --duration 3s --serializable", None),

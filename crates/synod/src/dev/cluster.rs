@@ -206,7 +206,7 @@ async fn ask(member: &Member) -> Option<StatusResponse> {
         return None;
     }
     let asked = async {
-        let channel = client::connect(member.endpoint(), ASK_TIMEOUT).await.ok()?;
+        let channel = client::channel(member.endpoint(), ASK_TIMEOUT).await.ok()?;
         client::maintenance(channel).status(StatusRequest {}).await.ok()
     };
     timeout(ASK_TIMEOUT, asked).await.ok().flatten().map(tonic::Response::into_inner)

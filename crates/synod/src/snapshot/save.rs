@@ -9,13 +9,14 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use synod_etcd::Refusal;
+use synod_etcd::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use synod_etcd::proto::etcdserverpb::{SnapshotRequest, SnapshotResponse};
 use tokio::time::timeout;
 use tonic::Streaming;
 
 use super::size;
 use crate::cli::ClientArgs;
-use crate::client::{self, Client};
+use crate::client;
 
 /// `synod snapshot save`
 #[derive(Args, Debug)]
@@ -58,9 +59,11 @@ fn save(args: &SaveArgs, part: &Path) -> anyhow::Result<()> {
 }
 
 async fn receive(args: &SaveArgs, file: &mut File) -> anyhow::Result<()> {
-    let client = Client::new(&args.client);
+    let client = client::connect(&args.client).await?;
     let mut stream = client
-        .read(|channel| async { client::maintenance(channel).snapshot(SnapshotRequest {}).await })
+        .read(|service| async {
+            MaintenanceClient::new(service).snapshot(SnapshotRequest {}).await
+        })
         .await?;
     let bar = ProgressBar::no_length();
     bar.set_style(
