@@ -211,8 +211,34 @@ impl Report {
     }
 }
 
-/// Tells in a few lines where two texts part.
+/// Tells in a few lines where two texts part: each command whose answers differ, or the lines.
 fn difference(etcd: &str, synod: &str) -> String {
+    const BLOCKS_MAX: usize = 12;
+    let (one, other) = (blocks(etcd), blocks(synod));
+    if one.len() != other.len() {
+        return beside(etcd, synod);
+    }
+    let pairs = one.iter().zip(&other).filter(|(one, other)| one != other);
+    let texts = pairs.take(BLOCKS_MAX).map(|(one, other)| beside(one, other));
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+/// A scenario's text cut before each command.
+fn blocks(text: &str) -> Vec<String> {
+    let mut blocks = vec![String::new()];
+    for line in text.lines() {
+        if line.starts_with("$ ") {
+            blocks.push(String::new());
+        }
+        if let Some(block) = blocks.last_mut() {
+            say(block, line);
+        }
+    }
+    blocks
+}
+
+/// Two texts from the line in which they part.
+fn beside(etcd: &str, synod: &str) -> String {
     const LINES_MAX: usize = 12;
     let (etcd, synod): (Vec<&str>, Vec<&str>) = (etcd.lines().collect(), synod.lines().collect());
     let same = etcd.iter().zip(&synod).take_while(|(one, other)| one == other).count();

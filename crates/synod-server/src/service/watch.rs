@@ -147,12 +147,17 @@ async fn understand_create(
         return watch::Request::Refuse(WatchRefused::Compacted.to_string());
     }
     if let Err(refusal) = context.may_watch(caller, &create.key, &create.range_end).await {
-        return watch::Request::Refuse(refusal.text().to_owned());
+        return watch::Request::Refuse(as_go_prints(&refusal));
     }
     match synod_etcd::watch::create(create) {
         Ok(create) => watch::Request::Create(Box::new(create)),
         Err(refused) => watch::Request::Refuse(refused.to_string()),
     }
+}
+
+/// The reason as etcd gives it, and as its clients take it apart: as Go prints an error of gRPC.
+fn as_go_prints(refusal: &Refusal) -> String {
+    format!("rpc error: code = {:?} desc = {}", refusal.code(), refusal.text())
 }
 
 /// Returns when there has been no leader for some election time-outs.
@@ -170,5 +175,17 @@ fn lost_leader(context: &Arc<Context>) -> impl Future<Output = ()> + Send + use<
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_watch_gives_its_reason_as_go_prints_errors() {
+        let denied = as_go_prints(&Refusal::new(EtcdError::PermissionDenied));
+        let expected = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+        assert_eq!(denied, expected);
     }
 }
