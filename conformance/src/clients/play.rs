@@ -122,7 +122,13 @@ impl Player<'_> {
         let answer = Answer { stdout, stderr, code: answer.code };
         let answer = self.side.names().apply(&answer, any_order);
         let all = format!("{}\n{}\nexit {}\n", answer.stdout, answer.stderr, answer.code);
-        let all = shown::tables(&self.named(&all));
+        let mut all = shown::tables(&self.named(&all));
+        if any_order {
+            // Once more: a table's rows were as wide as the ids in them.
+            let mut lines: Vec<&str> = all.lines().collect();
+            lines.sort_unstable();
+            all = lines.join("\n") + "\n";
+        }
         let head = self.named(head);
         let block = match how {
             Shown::Whole => format!("{head}\n{all}"),
@@ -243,7 +249,23 @@ impl Job {
         tokio::time::timeout(WAIT_MAX, wait).await.unwrap_or(false)
     }
 
+    /// Waits until it prints nothing more: an event is printed in several pieces, of which a
+    /// scenario waits for one.
+    async fn be_quiet(&self) {
+        const QUIET: Duration = Duration::from_millis(100);
+        for _ in 0..20 {
+            let before = self.stdout.bytes().len();
+            tokio::time::sleep(QUIET).await;
+            if self.stdout.bytes().len() == before {
+                return;
+            }
+        }
+    }
+
     async fn end(&mut self, ending: Ending, at_most: Duration) -> anyhow::Result<Said> {
+        if ending == Ending::Interrupt {
+            self.be_quiet().await;
+        }
         if let Some(id) = self.child.id().filter(|_| ending == Ending::Interrupt) {
             let id = Pid::from_raw(i32::try_from(id)?).context("a process id of zero")?;
             // It may have ended by itself between the two lines.

@@ -6,7 +6,7 @@
 //! @ 2                                the member that is asked from here on; `@ all` names each
 //! $ put k 1                          runs, and is compared whole
 //! $# move-leader {FOLLOWER}          the same without its numbers
-//! $~ check perf                      only what was checked is compared, not how fast it was
+//! $~ check perf                      only that it came to a result is compared
 //! w& watch k --rev={rev-1}           starts beside the others, under the name w
 //! w< progress                        a line of its input
 //! w: PUT                             waits until it prints this, after what was waited for before
@@ -59,7 +59,7 @@ pub enum Shown {
     Whole,
     /// All but numbers.
     WithoutNumbers,
-    /// What was checked, not the result.
+    /// That there was a result.
     Checks,
 }
 
