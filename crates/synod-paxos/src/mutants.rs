@@ -33,8 +33,6 @@ pub enum Mutant {
     ChosenInAnyBallot,
     /// A leader answers reads without asking whether it still leads.
     ReadUnconfirmed,
-    /// A member that takes over a snapshot does not take over its barrier.
-    InstallWithoutBarrier,
     /// A member that takes over a snapshot forgets what it has promised.
     InstallForgetsPromise,
 }
@@ -42,7 +40,7 @@ pub enum Mutant {
 impl Mutant {
     /// All of them.
     #[cfg(feature = "mutants")]
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::NoPhase1,
         Self::AcceptByAccepted,
         Self::PromiseWithoutBallot,
@@ -54,7 +52,6 @@ impl Mutant {
         Self::RaiseTheDead,
         Self::ChosenInAnyBallot,
         Self::ReadUnconfirmed,
-        Self::InstallWithoutBarrier,
         Self::InstallForgetsPromise,
     ];
 }

@@ -130,14 +130,11 @@ impl Replica {
     ///
     /// # Panics
     /// If the prefix is no longer than what is known to be chosen.
-    pub fn handle_installed(&mut self, now: Time, mut prefix: Prefix) -> Vec<CommandId> {
+    pub fn handle_installed(&mut self, now: Time, prefix: Prefix) -> Vec<CommandId> {
         self.advance_clock(now);
         let former = self.learner.prefix;
         assert!(former.end < prefix.end, "{} is installed over {}", prefix.end, former.end);
         assert!(former.barrier <= prefix.barrier, "a longer prefix has no lower barrier");
-        if self.mutated(Mutant::InstallWithoutBarrier) {
-            prefix.barrier = former.barrier;
-        }
         self.snapshots.fetch = None;
         self.learner.install(prefix);
         self.acceptor.held = self.acceptor.held.split_off(&prefix.end);

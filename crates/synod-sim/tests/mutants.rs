@@ -6,7 +6,7 @@ use std::time::Duration;
 use synod_sim::{Options, run};
 
 /// A mutant that survives so many seeds is not caught.
-const SEEDS_MAX: u64 = 1000;
+const SEEDS_MAX: u64 = 3000;
 
 #[test]
 fn every_mutant_is_caught() {
