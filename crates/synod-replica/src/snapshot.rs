@@ -175,9 +175,9 @@ impl Shelf {
     ) -> Result<Option<SnapshotPage>, ShippingError> {
         let known = self.outgoing.get(&to).is_some_and(|sending| {
             let end = sending.offset + length(&sending.page);
-            // The question of who has nothing yet may come twice.
-            let again = snapshot == 0 && sending.offset == 0;
-            again || (sending.name == snapshot && (sending.offset == offset || end == offset))
+            // Who asks for no snapshot by name gets a new one: what was begun before may be the
+            // state of a prefix that the asker has reached since, and would never take.
+            sending.name == snapshot && (sending.offset == offset || end == offset)
         });
         if !known {
             self.outgoing.remove(&to);
