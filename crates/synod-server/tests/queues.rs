@@ -71,6 +71,42 @@ async fn a_lock_goes_from_one_to_the_next_with_a_higher_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_goes_while_its_place_is_being_taken_leaves_no_place_behind() {
+    let members = Members::start().await;
+    let mut holder = LockClient::new(members.channel(0).await);
+    grant(&members, 1, 600).await;
+    let held = holder.lock(lock_request("L", 1)).await.unwrap().into_inner();
+    let there = members.channel(1).await;
+    for goes in 2..100 {
+        grant(&members, goes, 600).await;
+        let mut goer = LockClient::new(there.clone());
+        // Cut off at each moment between the request and the answer to its command.
+        let asked = tokio::spawn(async move { goer.lock(lock_request("L", goes)).await });
+        for _ in 0..goes {
+            tokio::task::yield_now().await;
+        }
+        asked.abort();
+        let _ = asked.await;
+    }
+    // The holder may ask again, and go, and holds it still.
+    let again = tokio::spawn(async move { holder.lock(lock_request("L", 1)).await });
+    tokio::task::yield_now().await;
+    again.abort();
+    let _ = again.await;
+    grant(&members, 100, 600).await;
+    let mut last = LockClient::new(there);
+    let waits = tokio::spawn(async move { last.lock(lock_request("L", 100)).await });
+    let mut kv = KvClient::new(members.channel(0).await);
+    wait_for_keys(&mut kv, "L/", 2).await;
+    assert!(!waits.is_finished());
+    let mut releases = LockClient::new(members.channel(2).await);
+    releases.unlock(lock::UnlockRequest { key: held.key }).await.unwrap();
+    let held = timeout(PATIENCE, waits).await.expect("nobody stands before it");
+    assert_eq!(held.unwrap().unwrap().into_inner().key, "L/64");
+    members.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locks_are_refused_in_etcds_words() {
     let members = Members::start().await;
     let mut locks = LockClient::new(members.channel(0).await);

@@ -14,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::Context;
 use super::access::{Caller, asks_for_leader};
-use super::queue::{self, Taken, Waiting, in_etcds_code};
+use super::queue::{self, Taken, in_etcds_code};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -97,15 +97,17 @@ impl ElectionService {
         let pb::CampaignRequest { name, lease, value } = request;
         let lease = queue::session(&self.0, caller, lease).await?;
         let taken = queue::take(&self.0, caller, &name, (lease, value.clone())).await?;
-        let Taken { place, header, former } = taken;
+        let Taken { mut waiting, header, former } = taken;
+        let place = waiting.place();
         let leader = pb::LeaderKey {
             name: name.clone(),
             key: place.key.as_bytes().clone(),
             rev: place.create.as_i64(),
             lease,
         };
-        let waiting = Waiting::at(&self.0, caller, place);
         if former.is_some_and(|former| former != value) {
+            // An office whose holder could not say what it stands for is left, as etcd does.
+            waiting.risk();
             self.say(caller, pb::ProclaimRequest { leader: Some(leader.clone()), value }).await?;
         }
         waiting.turn(&name, EtcdError::LeaseNotFound.into()).await?;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use synod_etcd::Refusal;
 use synod_etcd::proto::v3lockpb as pb;
 use synod_etcd::proto::v3lockpb::lock_server::Lock;
@@ -13,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::Context;
 use super::access::{Caller, mismatch};
-use super::queue::{self, Waiting, in_etcds_code};
+use super::queue::{self, in_etcds_code};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -48,10 +49,11 @@ impl LockService {
     ) -> Result<pb::LockResponse, Refusal> {
         let pb::LockRequest { name, lease } = request;
         let lease = queue::session(&self.0, caller, lease).await?;
-        let place = queue::take(&self.0, caller, &name, (lease, [].as_slice().into())).await?.place;
+        let waiting = queue::take(&self.0, caller, &name, (lease, Bytes::new())).await?.waiting;
+        let place = waiting.place();
         let (key, create) = (place.key.as_bytes().clone(), place.create.as_i64());
         let expired = Refusal::own(Code::Unknown, "mutex: session is expired");
-        let at = Waiting::at(&self.0, caller, place).turn(&name, expired).await?;
+        let at = waiting.turn(&name, expired).await?;
         Ok(pb::LockResponse { header: Some(self.0.stamp().header(at)), key, fencing_token: create })
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Place {
 
 /// What taking a place found.
 pub(super) struct Taken {
-    pub(super) place: Place,
+    pub(super) waiting: Waiting,
     /// Of the answer to the command that took it.
     pub(super) header: ResponseHeader,
     /// What the key held, if the lease had this place already.
@@ -41,7 +41,10 @@ pub(super) struct Taken {
 pub(super) struct Waiting {
     context: Arc<Context>,
     caller: Caller,
-    place: Option<Place>,
+    place: Place,
+    /// Whether it goes without its place. Not if it had it before and its turn may have come: who
+    /// asks again for what it holds, and goes, goes on holding it.
+    leaves: bool,
 }
 
 /// The TTL of a lease that a client did not bring, in seconds; that of a session in etcd.
@@ -117,16 +120,29 @@ pub(super) async fn if_created(
 }
 
 /// Takes a place, or finds the one that the lease has.
+///
+/// It runs to its end even if who asked goes meanwhile: only then is it known which place there is
+/// to leave.
 pub(super) async fn take(
-    context: &Context,
+    context: &Arc<Context>,
     caller: &Caller,
     name: &Bytes,
     (lease, value): (i64, Bytes),
 ) -> Result<Taken, Refusal> {
-    let key = key_of(name, lease);
+    let (context, caller, key) = (Arc::clone(context), caller.clone(), key_of(name, lease));
+    let taking = tokio::spawn(async move { take_key(context, caller, key, (lease, value)).await });
+    taking.await.unwrap_or_else(|_| Err(EtcdError::Stopped.into()))
+}
+
+async fn take_key(
+    context: Arc<Context>,
+    caller: Caller,
+    key: Key,
+    (lease, value): (i64, Bytes),
+) -> Result<Taken, Refusal> {
     let get = Op::Range(Range::new(KeyRange::Single(key.clone())));
     let ops = (put(&key, value, lease), vec![get]);
-    let answer = if_created(context, caller, (&key, 0), ops).await?;
+    let answer = if_created(&context, &caller, (&key, 0), ops).await?;
     let header = context.stamp().header(answer.revision);
     let found = answer.responses.into_iter().find_map(|response| match response {
         OpResponse::Range(range) => range.kvs.into_iter().next(),
@@ -136,7 +152,8 @@ pub(super) async fn take(
         Some(kv) => (kv.create_revision, Some(kv.value)),
         None => (answer.revision, None),
     };
-    Ok(Taken { place: Place { key, create }, header, former })
+    let (place, leaves) = (Place { key, create }, former.is_none());
+    Ok(Taken { waiting: Waiting { context, caller, place, leaves }, header, former })
 }
 
 /// The first or the last place of a queue, of those created at `max_create` or before.
@@ -171,9 +188,14 @@ pub(super) async fn owner(
 }
 
 impl Waiting {
-    /// From now on somebody waits at this place.
-    pub(super) fn at(context: &Arc<Context>, caller: &Caller, place: Place) -> Self {
-        Self { context: Arc::clone(context), caller: caller.clone(), place: Some(place) }
+    /// Where it waits.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// From now on it goes without its place.
+    pub(super) fn risk(&mut self) {
+        self.leaves = true;
     }
 
     /// Waits for the turn of a place; the revision at which it has come.
@@ -181,14 +203,14 @@ impl Waiting {
     /// `gone` is the refusal if the place is lost before: its lease has ended, or somebody has
     /// deleted its key.
     pub(super) async fn turn(mut self, name: &Bytes, gone: Refusal) -> Result<Revision, Refusal> {
-        let Some(place) = self.place.clone() else { return Err(gone) };
+        let place = self.place.clone();
         let before = Some(Revision::new(place.create.as_i64() - 1));
         let mut waited = false;
         loop {
             let order = (SortOrder::Descend, before);
             let (_, last) = edge(&self.context, &self.caller, all(name), order).await?;
             let Some(last) = last else { break };
-            waited = true;
+            (waited, self.leaves) = (true, true);
             if !self.outlives(&place, &last).await? {
                 return Err(gone);
             }
@@ -201,7 +223,7 @@ impl Waiting {
         if !mine {
             return Err(gone);
         }
-        self.place = None;
+        self.leaves = false;
         Ok(at)
     }
 
@@ -239,8 +261,11 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let Some(place) = self.place.take() else { return };
+        if !self.leaves {
+            return;
+        }
         let (context, caller) = (Arc::clone(&self.context), self.caller.clone());
+        let place = self.place.clone();
         // Without a runtime the process ends, and the lease will.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
