@@ -10,8 +10,10 @@
 //! until the first request, streams of a connection, and what can be made of frames that cost the
 //! sender little (see [`connection`]).
 
+mod authority;
 mod connection;
 mod ending;
+mod rewound;
 mod socket;
 mod sparingly;
 

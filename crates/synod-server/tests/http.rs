@@ -7,6 +7,8 @@ mod client;
 mod gateway;
 #[path = "http/metrics.rs"]
 mod metrics;
+#[path = "http/names.rs"]
+mod names;
 #[path = "http/probes.rs"]
 mod probes;
 

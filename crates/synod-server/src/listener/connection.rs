@@ -13,8 +13,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::pin::pin;
 use std::time::Duration;
 
 use hyper::Request;
@@ -22,11 +21,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::timeout;
 
 use super::Door;
 use super::ending::Ending;
+use super::rewound::Rewound;
 use crate::service::Services;
 use crate::tls::OverTls;
 
@@ -45,7 +45,7 @@ where
         () = door.stop.cancelled() => return Ok(()),
     };
     let Begun { bytes, is_http2 } = begun.map_err(|_| "it said nothing in time")??;
-    let stream = TokioIo::new(Rewound { bytes, stream });
+    let stream = TokioIo::new(Rewound::new(bytes, stream, is_http2));
     let stop = door.stop.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(tls) = &tls {
@@ -119,58 +119,6 @@ async fn begin(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Begun> {
             let is_http2 = is_preface && filled == PREFACE.len();
             return Ok(Begun { bytes: bytes[..filled].to_vec(), is_http2 });
         }
-    }
-}
-
-/// A stream with its first bytes put back.
-struct Rewound<S> {
-    bytes: Vec<u8>,
-    stream: S,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.bytes.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
-        }
-        let count = self.bytes.len().min(buffer.remaining());
-        buffer.put_slice(&self.bytes[..count]);
-        self.bytes.drain(..count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
