@@ -8,7 +8,7 @@ use std::fmt;
 use crate::event::{Event, Ignored, StepDown};
 use crate::ids::Ballot;
 use crate::message::{Forward, Heartbeat, Learned, Message, Prepare, Promise, SnapshotPage};
-use crate::output::{Output, Record};
+use crate::output::{Output, PageWanted, Record};
 use crate::prefix::Prefix;
 use crate::slot::Slot;
 use crate::value::{AcceptedValue, Command, CommandId, Value};
@@ -132,9 +132,14 @@ impl fmt::Display for Output {
             Self::TrimLog { below, after } => {
                 write!(f, "trim log below={below} after #{}", after.as_u64())
             }
-            Self::ServeSnapshot { to, snapshot, offset, .. } => {
-                write!(f, "serve snapshot {snapshot:x} to {to} at={offset}")
-            }
+            Self::ServeSnapshot { to, wanted, .. } => match wanted {
+                PageWanted::First { beyond } => {
+                    write!(f, "serve snapshot to {to} beyond={beyond}")
+                }
+                PageWanted::At { snapshot, offset } => {
+                    write!(f, "serve snapshot {snapshot:x} to {to} at={offset}")
+                }
+            },
             Self::TakePage(page) => {
                 f.write_str("take page")?;
                 snapshot_page(f, page)

@@ -8,7 +8,7 @@ use crate::event::{Ignored, StepDown};
 use crate::ids::{Ballot, ReplicaId};
 use crate::message::{CatchUp, Chosen, Learned, Message};
 use crate::mutants::Mutant;
-use crate::output::{Output, Record};
+use crate::output::{Output, PageWanted, Record};
 use crate::prefix::Prefix;
 use crate::proposer::Proposer;
 use crate::replica::Replica;
@@ -142,7 +142,7 @@ impl Replica {
             return;
         }
         if from < self.learner.floor && from < self.learner.trimmed {
-            return self.serve_page(to, 0, 0);
+            return self.serve_page(to, PageWanted::First { beyond: from });
         }
         if from < self.learner.floor {
             return self.outputs.push(Output::ServeLog { to, from, chosen, bytes_max });

@@ -137,7 +137,7 @@ pub use message::Message;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;
 pub use options::Options;
-pub use output::{Output, PersistId, ReadId, Record};
+pub use output::{Output, PageWanted, PersistId, ReadId, Record};
 pub use prefix::Prefix;
 pub use quorum::{Quorums, ReplicaSet};
 pub use recovered::Recovered;

@@ -116,15 +116,12 @@ pub enum Output {
         bytes_max: usize,
     },
     /// A peer wants to know the state, which stands for values that no log holds: send it a page of
-    /// this snapshot from this offset on, of at most so many bytes; if there is no such snapshot,
-    /// begin one.
+    /// at most so many bytes.
     ServeSnapshot {
         /// To whom.
         to: ReplicaId,
-        /// Which snapshot.
-        snapshot: u64,
-        /// Where in it.
-        offset: u64,
+        /// Which page.
+        wanted: PageWanted,
         /// How large a page may be.
         bytes_max: usize,
     },
@@ -218,4 +215,22 @@ impl Outputs {
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
+}
+
+/// The page of a snapshot that a peer wants.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub enum PageWanted {
+    /// The first one of a state that goes beyond this slot, up to which the peer has got.
+    First {
+        /// The first slot that the peer lacks.
+        beyond: Slot,
+    },
+    /// The one of this snapshot at this offset; if there is no such snapshot any more, the first
+    /// one of another.
+    At {
+        /// Which snapshot.
+        snapshot: u64,
+        /// Where in it.
+        offset: u64,
+    },
 }

@@ -23,7 +23,7 @@ use crate::event::{Event, Ignored, StepDown};
 use crate::ids::ReplicaId;
 use crate::message::{FetchPage, Message, SnapshotPage};
 use crate::mutants::Mutant;
-use crate::output::{Output, Record};
+use crate::output::{Output, PageWanted, Record};
 use crate::prefix::Prefix;
 use crate::proposer::Proposer;
 use crate::replica::Replica;
@@ -158,22 +158,23 @@ impl Replica {
 
 // The member that is ahead.
 impl Replica {
-    /// What the peer needs is in no log here: begins to send the state instead.
-    pub fn handle_unserved(&mut self, now: Time, to: ReplicaId) {
+    /// What the peer needs from this slot on is in no log here: begins to send the state instead.
+    pub fn handle_unserved(&mut self, now: Time, to: ReplicaId, from: Slot) {
         self.advance_clock(now);
         if !self.halted {
-            self.serve_page(to, 0, 0);
+            self.serve_page(to, PageWanted::First { beyond: from });
         }
     }
 
     pub(crate) fn on_fetch_page(&mut self, from: ReplicaId, fetch: &FetchPage) {
         self.note_lag(from);
-        self.serve_page(from, fetch.snapshot, fetch.offset);
+        let (snapshot, offset) = (fetch.snapshot, fetch.offset);
+        self.serve_page(from, PageWanted::At { snapshot, offset });
     }
 
-    pub(crate) fn serve_page(&mut self, to: ReplicaId, snapshot: u64, offset: u64) {
+    pub(crate) fn serve_page(&mut self, to: ReplicaId, wanted: PageWanted) {
         let bytes_max = self.options.page_bytes_max;
-        self.outputs.push(Output::ServeSnapshot { to, snapshot, offset, bytes_max });
+        self.outputs.push(Output::ServeSnapshot { to, wanted, bytes_max });
     }
 
     /// The peer asks for what it lacks: it lags, and comes closer.

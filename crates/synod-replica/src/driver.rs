@@ -23,8 +23,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use synod_paxos::message::SnapshotPage;
 use synod_paxos::{
-    Command, CommandId, Event, HaltReason, Identity, Message, Output, Peer, PersistId, Prefix,
-    ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value, Withdrawal,
+    Command, CommandId, Event, HaltReason, Identity, Message, Output, PageWanted, Peer, PersistId,
+    Prefix, ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value,
+    Withdrawal,
 };
 
 use crate::client::{
@@ -58,8 +59,8 @@ pub trait Effects {
     /// Send a page of the machine's state to the peer; see [`Shelf::serve`].
     ///
     /// [`Shelf::serve`]: crate::snapshot::Shelf::serve
-    fn serve_snapshot(&mut self, to: ReplicaId, snapshot: u64, offset: u64, bytes_max: usize) {
-        let _ = (to, snapshot, offset, bytes_max);
+    fn serve_snapshot(&mut self, to: ReplicaId, wanted: PageWanted, bytes_max: usize) {
+        let _ = (to, wanted, bytes_max);
     }
     /// Put a page of a peer's state away, and tell the driver what came of it; see [`Shelf::take`].
     ///
@@ -219,9 +220,9 @@ where
         }
     }
 
-    /// The log holds nothing of what [`Effects::serve_log`] asked for.
-    pub fn handle_unserved(&mut self, now: Time, to: ReplicaId) {
-        self.replica.handle_unserved(now, to);
+    /// The log holds nothing of what [`Effects::serve_log`] asked for from this slot on.
+    pub fn handle_unserved(&mut self, now: Time, to: ReplicaId, from: Slot) {
+        self.replica.handle_unserved(now, to, from);
     }
 
     /// The log holds more than it should below `soft`, and more than it may below `hard`.
@@ -399,8 +400,8 @@ where
             Output::ServeLog { to, from, chosen, bytes_max } => {
                 effects.serve_log(to, from, chosen, bytes_max);
             }
-            Output::ServeSnapshot { to, snapshot, offset, bytes_max } => {
-                effects.serve_snapshot(to, snapshot, offset, bytes_max);
+            Output::ServeSnapshot { to, wanted, bytes_max } => {
+                effects.serve_snapshot(to, wanted, bytes_max);
             }
             Output::TakePage(page) => effects.take_page(page),
             Output::Event(event) => effects.event(&event),

@@ -41,8 +41,8 @@ pub(crate) enum Done {
     Durable(PersistId),
     /// Chosen values for a member that lags.
     Chosen(ReplicaId, Learned),
-    /// The log does not hold what this member lacks.
-    Unserved(ReplicaId),
+    /// The log does not hold what this member lacks from this slot on.
+    Unserved(ReplicaId, Slot),
     /// The log holds more than it should below the first slot, more than it may below the second.
     Bounds(Slot, Slot),
     /// What became of a page of a snapshot.
@@ -92,7 +92,7 @@ impl LogWorld {
                         let values = log.read_chosen(from, chosen, bytes_max)?;
                         // A driver that is gone has closed the queue of jobs too.
                         self.done.send(match values.is_empty() {
-                            true => Done::Unserved(to),
+                            true => Done::Unserved(to, from),
                             false => Done::Chosen(to, Learned { from, values, chosen }),
                         });
                     }

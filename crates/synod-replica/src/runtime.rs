@@ -28,8 +28,8 @@ use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use synod_paxos::message::SnapshotPage;
 use synod_paxos::{
-    Event, HaltReason, Identity, Message, PersistId, Record, Recovered, ReplicaId, ReplicaSet,
-    Slot, Time,
+    Event, HaltReason, Identity, Message, PageWanted, PersistId, Record, Recovered, ReplicaId,
+    ReplicaSet, Slot, Time,
 };
 use synod_wal::Disk;
 use tokio::sync::oneshot;
@@ -301,7 +301,7 @@ impl<M: StateMachine> Member<M> {
                 Done::Chosen(to, learned) => {
                     self.world.send(&ReplicaSet::from(to), Message::Learned(learned));
                 }
-                Done::Unserved(to) => self.driver.handle_unserved(now, to),
+                Done::Unserved(to, from) => self.driver.handle_unserved(now, to, from),
                 Done::Bounds(soft, hard) => self.driver.handle_log_bounds(soft, hard),
                 Done::Taken(taken) => self.driver.handle_taken(now, taken),
                 Done::Failed(error) => return Some(error),
@@ -424,9 +424,9 @@ impl Effects for World {
         self.job(Job::ServeChosen { to, from, chosen, bytes_max });
     }
 
-    fn serve_snapshot(&mut self, to: ReplicaId, snapshot: u64, offset: u64, bytes_max: usize) {
+    fn serve_snapshot(&mut self, to: ReplicaId, wanted: PageWanted, bytes_max: usize) {
         if let Some(thread) = &self.snapshots {
-            thread.offer(SnapshotJob::Serve { to, snapshot, offset, bytes_max });
+            thread.offer(SnapshotJob::Serve { to, wanted, bytes_max });
         }
     }
 

@@ -10,7 +10,7 @@ use std::error::Error;
 
 use bytes::Bytes;
 use synod_paxos::message::SnapshotPage;
-use synod_paxos::{Prefix, ReplicaId};
+use synod_paxos::{PageWanted, Prefix, ReplicaId};
 
 /// Why a state cannot be sent, or what came is none.
 pub type ShippingError = Box<dyn Error + Send + Sync>;
@@ -108,6 +108,53 @@ struct Sending {
     used: bool,
 }
 
+/// How a page that is wanted lies to the one that was read last.
+enum Step {
+    /// It is that one.
+    Again,
+    /// It is the next one.
+    Next,
+    /// It lies before, so whoever wants it has had it: it would not have asked for later ones.
+    Past,
+}
+
+impl Sending {
+    /// How to get to the page; none if this snapshot has no such page, or is of no use.
+    ///
+    /// One who asks for the first page twice, before it has come, gets the same one twice. Two
+    /// snapshots would be two questions for their second pages, each of which would end the
+    /// other's snapshot, for ever. But it is of use only if it goes beyond what the asker has got
+    /// to meanwhile: otherwise it would never be taken.
+    fn step_to(&self, wanted: PageWanted) -> Option<Step> {
+        match wanted {
+            PageWanted::First { beyond } => {
+                (self.offset == 0 && self.state.prefix().end > beyond).then_some(Step::Again)
+            }
+            PageWanted::At { snapshot, .. } if snapshot != self.name => {
+                (self.offset == 0).then_some(Step::Again)
+            }
+            PageWanted::At { offset, .. } if offset == self.offset => Some(Step::Again),
+            PageWanted::At { offset, .. } if offset == self.end() => Some(Step::Next),
+            PageWanted::At { offset, .. } => (offset < self.offset).then_some(Step::Past),
+        }
+    }
+
+    /// Where the page that was read last ends.
+    fn end(&self) -> u64 {
+        self.offset + length(&self.page)
+    }
+
+    fn shown(&mut self) -> SnapshotPage {
+        self.used = true;
+        SnapshotPage {
+            snapshot: self.name,
+            prefix: self.state.prefix(),
+            offset: self.offset,
+            bytes: self.page.clone(),
+        }
+    }
+}
+
 /// Snapshots that are sent at a time. More members than this do not lag at once without worse.
 pub const OUTGOING_MAX: usize = 2;
 
@@ -125,19 +172,18 @@ impl Shelf {
         Self { shipping, outgoing: BTreeMap::new(), incoming: None, next_name: life }
     }
 
-    /// The page of this snapshot at this offset, or the first one of another if there is none
-    /// such; nothing if too many are under way.
+    /// The page that a member wants; nothing if too many snapshots are under way, or if it has had
+    /// that page for certain and asks late.
     ///
     /// # Errors
     /// If the state cannot be read.
     pub fn serve(
         &mut self,
         to: ReplicaId,
-        snapshot: u64,
-        offset: u64,
+        wanted: PageWanted,
         bytes_max: usize,
     ) -> Result<Option<SnapshotPage>, ShippingError> {
-        let page = self.page(to, snapshot, offset, bytes_max);
+        let page = self.page(to, wanted, bytes_max);
         if page.is_err() {
             self.outgoing.remove(&to);
         }
@@ -169,40 +215,40 @@ impl Shelf {
     fn page(
         &mut self,
         to: ReplicaId,
-        snapshot: u64,
-        offset: u64,
+        wanted: PageWanted,
         bytes_max: usize,
     ) -> Result<Option<SnapshotPage>, ShippingError> {
-        let known = self.outgoing.get(&to).is_some_and(|sending| {
-            let end = sending.offset + length(&sending.page);
-            // Who asks for no snapshot by name gets a new one: what was begun before may be the
-            // state of a prefix that the asker has reached since, and would never take.
-            sending.name == snapshot && (sending.offset == offset || end == offset)
-        });
-        if !known {
-            self.outgoing.remove(&to);
-            if self.outgoing.len() >= OUTGOING_MAX {
-                return Ok(None);
-            }
-            self.next_name = self.next_name.wrapping_add(1).max(1);
-            let mut state = self.shipping.open()?;
-            let page = state.next(bytes_max)?;
-            let sending = Sending { name: self.next_name, state, offset: 0, page, used: true };
-            self.outgoing.insert(to, sending);
+        match self.outgoing.get_mut(&to).and_then(|sending| sending.step_to(wanted)) {
+            Some(Step::Past) => return Ok(None),
+            Some(Step::Again) => {}
+            Some(Step::Next) => self.turn_page(to, bytes_max)?,
+            None if !self.begin(to, bytes_max)? => return Ok(None),
+            None => {}
         }
-        let Some(sending) = self.outgoing.get_mut(&to) else { return Ok(None) };
-        sending.used = true;
-        let end = sending.offset + length(&sending.page);
-        if known && snapshot != 0 && offset == end && !sending.page.is_empty() {
+        Ok(self.outgoing.get_mut(&to).map(Sending::shown))
+    }
+
+    /// Begins to send the state as it is now; false if too many are being sent.
+    fn begin(&mut self, to: ReplicaId, bytes_max: usize) -> Result<bool, ShippingError> {
+        self.outgoing.remove(&to);
+        if self.outgoing.len() >= OUTGOING_MAX {
+            return Ok(false);
+        }
+        self.next_name = self.next_name.wrapping_add(1).max(1);
+        let mut state = self.shipping.open()?;
+        let page = state.next(bytes_max)?;
+        let sending = Sending { name: self.next_name, state, offset: 0, page, used: true };
+        self.outgoing.insert(to, sending);
+        Ok(true)
+    }
+
+    fn turn_page(&mut self, to: ReplicaId, bytes_max: usize) -> Result<(), ShippingError> {
+        if let Some(sending) = self.outgoing.get_mut(&to) {
+            let offset = sending.end();
             sending.page = sending.state.next(bytes_max)?;
-            sending.offset = end;
+            sending.offset = offset;
         }
-        Ok(Some(SnapshotPage {
-            snapshot: sending.name,
-            prefix: sending.state.prefix(),
-            offset: sending.offset,
-            bytes: sending.page.clone(),
-        }))
+        Ok(())
     }
 
     fn try_take(&mut self, page: &SnapshotPage) -> Result<Taken, ShippingError> {
@@ -233,3 +279,6 @@ impl Shelf {
 fn length(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use synod_paxos::message::SnapshotPage;
-use synod_paxos::{Message, ReplicaId, ReplicaSet};
+use synod_paxos::{Message, PageWanted, ReplicaId, ReplicaSet};
 
 use crate::bell::RingingSender;
 use crate::log_thread::Done;
@@ -17,7 +17,7 @@ use crate::snapshot::{Shelf, Taken};
 /// What the thread is asked to do.
 pub(crate) enum SnapshotJob {
     /// Send a page.
-    Serve { to: ReplicaId, snapshot: u64, offset: u64, bytes_max: usize },
+    Serve { to: ReplicaId, wanted: PageWanted, bytes_max: usize },
     /// Put a page away.
     Take(SnapshotPage),
 }
@@ -81,9 +81,9 @@ fn run(
     let mut looked = Instant::now();
     loop {
         match jobs.recv_timeout(UNUSED_MAX) {
-            Ok(SnapshotJob::Serve { to, snapshot, offset, bytes_max }) => {
+            Ok(SnapshotJob::Serve { to, wanted, bytes_max }) => {
                 // Whoever asked asks another member if nothing comes.
-                if let Ok(Some(page)) = shelf.serve(to, snapshot, offset, bytes_max) {
+                if let Ok(Some(page)) = shelf.serve(to, wanted, bytes_max) {
                     runtime::send(outbox, &ReplicaSet::from(to), &Message::SnapshotPage(page));
                 }
             }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use synod_kv::MemoryEngine;
 use synod_paxos::message::{Learned, SnapshotPage};
 use synod_paxos::{
-    Event, HaltReason, Identity, Incarnation, Message, Options as CoreOptions, Peer, PersistId,
-    Record, ReplicaId, ReplicaSet, Slot, Time,
+    Event, HaltReason, Identity, Incarnation, Message, Options as CoreOptions, PageWanted, Peer,
+    PersistId, Record, ReplicaId, ReplicaSet, Slot, Time,
 };
 use synod_replica::snapshot::{Shelf, Taken};
 use synod_replica::{
@@ -177,7 +177,7 @@ pub(crate) enum Job {
     Append(PersistId, Record),
     Serve { to: ReplicaId, from: Slot, chosen: Slot, bytes_max: usize },
     Trim(Slot),
-    ServeSnapshot { to: ReplicaId, snapshot: u64, offset: u64, bytes_max: usize },
+    ServeSnapshot { to: ReplicaId, wanted: PageWanted, bytes_max: usize },
     TakePage(SnapshotPage),
 }
 
@@ -188,8 +188,8 @@ pub(crate) struct Group {
     pub(crate) last: Option<PersistId>,
     /// What was read for members that lag.
     pub(crate) served: Vec<(ReplicaId, Learned)>,
-    /// Members for which the log held nothing.
-    pub(crate) unserved: Vec<ReplicaId>,
+    /// Members for which the log held nothing from some slot on.
+    pub(crate) unserved: Vec<(ReplicaId, Slot)>,
     /// Pages of snapshots for members that lag.
     pub(crate) pages: Vec<(ReplicaId, SnapshotPage)>,
     /// What became of pages that came.
@@ -211,8 +211,8 @@ impl Effects for Wishes {
         self.jobs.push(Job::Serve { to, from, chosen, bytes_max });
     }
 
-    fn serve_snapshot(&mut self, to: ReplicaId, snapshot: u64, offset: u64, bytes_max: usize) {
-        self.jobs.push(Job::ServeSnapshot { to, snapshot, offset, bytes_max });
+    fn serve_snapshot(&mut self, to: ReplicaId, wanted: PageWanted, bytes_max: usize) {
+        self.jobs.push(Job::ServeSnapshot { to, wanted, bytes_max });
     }
 
     fn take_page(&mut self, page: SnapshotPage) {
@@ -333,14 +333,14 @@ impl Process {
                     let values = self.log.read_chosen(from, chosen, bytes_max);
                     let values = values.map_err(|error| error.to_string())?;
                     if values.is_empty() {
-                        group.unserved.push(to);
+                        group.unserved.push((to, from));
                     } else {
                         group.served.push((to, Learned { from, values, chosen }));
                     }
                 }
                 Job::Trim(below) => self.log.trim(below).map_err(|error| error.to_string())?,
-                Job::ServeSnapshot { to, snapshot, offset, bytes_max } => {
-                    let page = self.shelf.serve(to, snapshot, offset, bytes_max);
+                Job::ServeSnapshot { to, wanted, bytes_max } => {
+                    let page = self.shelf.serve(to, wanted, bytes_max);
                     let page = page.map_err(|error| error.to_string())?;
                     group.pages.extend(page.map(|page| (to, page)));
                 }

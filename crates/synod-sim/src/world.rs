@@ -265,8 +265,8 @@ impl World {
                 }
                 let (soft, hard) = group.bounds;
                 process.driver.handle_log_bounds(soft, hard);
-                for to in group.unserved {
-                    process.driver.handle_unserved(local, to);
+                for (to, from) in group.unserved {
+                    process.driver.handle_unserved(local, to, from);
                 }
                 for (to, page) in group.pages {
                     self.report.pages += 1;

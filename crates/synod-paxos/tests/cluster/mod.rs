@@ -13,9 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use synod_paxos::message::{Learned, SnapshotPage};
 use synod_paxos::{
-    Busy, CommandId, Event, Identity, Incarnation, Message, Options, Output, Peer, PersistId,
-    Prefix, ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time, Value,
-    Withdrawal,
+    Busy, CommandId, Event, Identity, Incarnation, Message, Options, Output, PageWanted, Peer,
+    PersistId, Prefix, ReadId, Record, Recovered, Replica, ReplicaId, ReplicaSet, Slot, Time,
+    Value, Withdrawal,
 };
 
 /// Rounds after which a cluster that does not come to rest is considered to run in circles.
@@ -453,9 +453,7 @@ impl Cluster {
                     member.disk.retain(|record| slot_of(record).is_none_or(|slot| slot >= below));
                 }
             }
-            Output::ServeSnapshot { to, snapshot, offset, .. } => {
-                self.serve_snapshot(id, to, snapshot, offset);
-            }
+            Output::ServeSnapshot { to, wanted, .. } => self.serve_snapshot(id, to, wanted),
             Output::TakePage(page) if page.bytes.is_empty() => member.arrived = Some(page.prefix),
             Output::TakePage(page) => {
                 let now = self.now;
@@ -497,12 +495,12 @@ impl Cluster {
     }
 
     /// A snapshot is a page of one byte and its end. What is in it, the whole cluster knows.
-    fn serve_snapshot(&mut self, id: ReplicaId, to: ReplicaId, snapshot: u64, offset: u64) {
+    fn serve_snapshot(&mut self, id: ReplicaId, to: ReplicaId, wanted: PageWanted) {
         let Some(member) = self.members.get(&id) else { return };
         let mut prefix = Prefix::default();
         member.applied.iter().for_each(|value| prefix.extend(value));
         let name = prefix.end.as_u64();
-        let goes_on = snapshot == name && offset == 1;
+        let goes_on = wanted == PageWanted::At { snapshot: name, offset: 1 };
         let bytes = if goes_on { Bytes::new() } else { Bytes::from_static(b"s") };
         let offset = u64::from(goes_on);
         let page = SnapshotPage { snapshot: name, prefix, offset, bytes };
