@@ -56,6 +56,10 @@ impl Engine for Nowhere {
     fn sweep(&self) -> Result<(), Infallible> {
         Ok(())
     }
+
+    fn forget_former(&self) -> Result<(), Infallible> {
+        Ok(())
+    }
 }
 
 struct Member {

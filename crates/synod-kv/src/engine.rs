@@ -75,6 +75,13 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// If the engine cannot write.
     fn sweep(&self) -> Result<(), Self::Error>;
+
+    /// Forgets what a switch left of the first content, and nothing else: the second one may be
+    /// growing again. May take its time.
+    ///
+    /// # Errors
+    /// If the engine cannot write.
+    fn forget_former(&self) -> Result<(), Self::Error>;
 }
 
 /// What an engine held at one moment.

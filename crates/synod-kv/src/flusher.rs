@@ -94,11 +94,12 @@ impl<E: Engine> Flusher<E> {
         })
     }
 
-    /// Lets go of the state that an installed snapshot took the place of.
+    /// Lets go of the state that an installed snapshot took the place of. The next snapshot may be
+    /// arriving already.
     fn drop_former(&self) -> Result<(), StorageError<E::Error>> {
         let former = self.shared.former.lock().take();
         if former.is_some() {
-            self.shared.engine.sweep().map_err(StorageError::Engine)?;
+            self.shared.engine.forget_former().map_err(StorageError::Engine)?;
         }
         Ok(())
     }

@@ -108,6 +108,10 @@ impl Engine for MemoryEngine {
         self.staged.write().clear();
         Ok(())
     }
+
+    fn forget_former(&self) -> Result<(), Infallible> {
+        Ok(())
+    }
 }
 
 /// A copy of all pairs.

@@ -32,10 +32,12 @@ pub struct EngineError {
     reason: Box<redb::Error>,
 }
 
-const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
+type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+const ROWS: Table = TableDefinition::new("rows");
 /// The rows of a snapshot that arrives; those that another one has taken the place of.
-const STAGED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("staged");
-const FORMER: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("former");
+const STAGED: Table = TableDefinition::new("staged");
+const FORMER: Table = TableDefinition::new("former");
 /// Pages that redb keeps in memory. Recent values are in the store's own overlay.
 const CACHE_BYTES: usize = 128 << 20;
 
@@ -105,6 +107,15 @@ impl RedbEngine {
             }
         }
         Ok(transaction.commit()?)
+    }
+
+    fn delete_tables(&self, tables: &[Table]) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        let mut any = false;
+        for table in tables {
+            any |= transaction.delete_table(*table)?;
+        }
+        if any { Ok(transaction.commit()?) } else { Ok(transaction.abort()?) }
     }
 
     fn commit(&self, batch: &WriteBatch) -> Result<(), redb::Error> {
@@ -188,13 +199,11 @@ impl Engine for RedbEngine {
     }
 
     fn sweep(&self) -> Result<(), EngineError> {
-        let sweep = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
-            let staged = transaction.delete_table(STAGED)?;
-            let former = transaction.delete_table(FORMER)?;
-            if staged || former { Ok(transaction.commit()?) } else { Ok(transaction.abort()?) }
-        };
-        self.told(sweep())
+        self.told(self.delete_tables(&[STAGED, FORMER]))
+    }
+
+    fn forget_former(&self) -> Result<(), EngineError> {
+        self.told(self.delete_tables(&[FORMER]))
     }
 }
 
@@ -287,6 +296,60 @@ mod tests {
         assert_eq!(engine.get(b"d").unwrap(), None);
         assert_eq!(engine.scan(b"a", b"z", 1).unwrap(), [(bytes("a"), bytes("1"))]);
         assert_eq!(engine.scan(b"z", b"a", 1).unwrap(), []);
+    }
+
+    fn pairs(keys: &[&'static str]) -> Vec<(Bytes, Bytes)> {
+        keys.iter().map(|key| (bytes(key), bytes("1"))).collect()
+    }
+
+    /// A member with one content in its place and another one put away beside it.
+    fn staged(file: &Path) -> RedbEngine {
+        let engine = open(file);
+        engine.write(WriteBatch { puts: pairs(&["a", "b"]), ..WriteBatch::default() }).unwrap();
+        engine.stage(pairs(&["c"])).unwrap();
+        engine.stage(pairs(&["d"])).unwrap();
+        engine
+    }
+
+    /// What a crash leaves: a copy of the file as it is while the process still runs. What redb
+    /// keeps back until the next durable commit is not in it.
+    fn crashed(file: &Path, copy: &Path) -> RedbEngine {
+        std::fs::copy(file, copy).unwrap();
+        open(copy)
+    }
+
+    #[test]
+    fn a_crash_at_any_step_of_a_switch_leaves_one_content_or_the_other() {
+        let temp = tempfile::tempdir().unwrap();
+        let (file, copy) = (temp.path().join("store.redb"), temp.path().join("copy.redb"));
+        let engine = staged(&file);
+        let after_crash = || {
+            let crashed = crashed(&file, &copy);
+            // As a store does when it opens.
+            crashed.sweep().unwrap();
+            keys(&crashed)
+        };
+        assert_eq!(after_crash(), ["a", "b"], "before the switch");
+        engine.switch().unwrap();
+        assert_eq!(after_crash(), ["c", "d"], "after it, with the former content still there");
+        engine.stage(pairs(&["e"])).unwrap();
+        assert_eq!(after_crash(), ["c", "d"], "while the next one arrives");
+        engine.forget_former().unwrap();
+        assert_eq!(after_crash(), ["c", "d"], "after the former content is forgotten");
+    }
+
+    #[test]
+    fn forgetting_the_former_content_spares_the_one_that_arrives() {
+        let temp = tempfile::tempdir().unwrap();
+        let engine = staged(&temp.path().join("store.redb"));
+        engine.switch().unwrap();
+        engine.stage(pairs(&["e"])).unwrap();
+        engine.forget_former().unwrap();
+        engine.stage(pairs(&["f"])).unwrap();
+        engine.switch().unwrap();
+        assert_eq!(keys(&engine), ["e", "f"]);
+        engine.sweep().unwrap();
+        assert_eq!(keys(&engine), ["e", "f"]);
     }
 
     #[test]

@@ -297,6 +297,10 @@ mod tests {
         fn sweep(&self) -> io::Result<()> {
             Ok(())
         }
+
+        fn forget_former(&self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     /// Nothing ever came in.

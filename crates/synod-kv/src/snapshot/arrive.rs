@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{SnapshotError, SnapshotFacts, SnapshotReader};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineView};
 use crate::error::StorageError;
 use crate::state::State;
 use crate::store::{self, Shared};
@@ -34,6 +34,14 @@ pub enum ArriveError<F> {
     /// It is none, or damaged.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// What was put away is no longer all there.
+    #[error("rows of the snapshot are gone that were put away: {found} of {rows} are there")]
+    Lost {
+        /// How many it has.
+        rows: u64,
+        /// How many are there.
+        found: u64,
+    },
     /// Another one was begun.
     #[error("another snapshot began to arrive")]
     Overtaken,
@@ -75,6 +83,10 @@ impl<E: Engine> Arriving<E> {
         self.put_away()?;
         let facts = self.reader.finish()?;
         let staged = self.shared.engine.staged().map_err(StorageError::Engine)?;
+        let found = count(&*staged)?;
+        if found != facts.rows {
+            return Err(ArriveError::Lost { rows: facts.rows, found });
+        }
         let state = store::load(&*staged)?;
         Ok(Arrived { state, number: self.number, facts })
     }
@@ -88,6 +100,17 @@ impl<E: Engine> Arriving<E> {
         }
         self.shared.engine.stage(rows).map_err(StorageError::Engine)?;
         Ok(())
+    }
+}
+
+/// How many rows there are. A state that lacks some would be taken for whole ever after.
+fn count<F>(view: &dyn EngineView<F>) -> Result<u64, StorageError<F>> {
+    let (mut found, mut above) = (0, None::<Bytes>);
+    loop {
+        let page = view.page(above.as_deref(), BATCH_BYTES).map_err(StorageError::Engine)?;
+        let Some((last, _)) = page.last() else { return Ok(found) };
+        above = Some(last.clone());
+        found += u64::try_from(page.len()).unwrap_or(u64::MAX);
     }
 }
 

@@ -1,0 +1,101 @@
+//! Leases that are due are asked to end: the production [`Expirer`] of a member that leads, in
+//! virtual time.
+//!
+//! What production does with timers and wake-ups is done here after each round of the member, as
+//! looking costs nothing.
+
+use synod_kv::{Expirer, Expiry, LeaseExpire, MemoryEngine, Reader};
+use synod_paxos::{Ballot, LogTime, Time};
+
+use crate::queue::{MILLISECOND, Micros};
+
+/// What one process does about leases.
+#[derive(Debug, Default)]
+pub(crate) struct Expiring {
+    leads: Option<(Ballot, Expirer)>,
+    clock: LogClock,
+    /// The operation that has no answer yet.
+    asked: Option<u64>,
+    /// Not to ask before.
+    pauses_until: Time,
+}
+
+/// What to do now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Step {
+    /// Propose this, and tell its number.
+    Propose(LeaseExpire),
+    /// Look again at this time of the process.
+    LookAt(Time),
+    /// Nothing.
+    Rest,
+}
+
+/// The log's time as this process reckons it between batches.
+#[derive(Clone, Copy, Debug, Default)]
+struct LogClock {
+    time_ms: u64,
+    at: Time,
+}
+
+impl LogClock {
+    fn time_ms(self, now: Time) -> u64 {
+        self.time_ms + now.since(self.at).as_millis() as u64
+    }
+}
+
+impl Expiring {
+    /// A batch with this stamp was applied.
+    pub(crate) fn stamped(&mut self, now: Time, time: LogTime) {
+        if time.as_millis() > self.clock.time_ms {
+            self.clock = LogClock { time_ms: time.as_millis(), at: now };
+        }
+    }
+
+    /// What to do, if this process leads in a ballot, or does not.
+    pub(crate) fn next(
+        &mut self,
+        now: Time,
+        leads: Option<Ballot>,
+        reader: &Reader<MemoryEngine>,
+    ) -> Step {
+        if self.leads.as_ref().map(|(ballot, _)| *ballot) != leads {
+            self.leads = leads.map(|it| (it, Expirer::new((it.round, it.replica.as_u64()))));
+            self.clock.at = now;
+            (self.asked, self.pauses_until) = (None, Time::default());
+        }
+        let Some((_, expirer)) = &mut self.leads else { return Step::Rest };
+        if now < self.pauses_until {
+            return Step::LookAt(self.pauses_until);
+        }
+        let time_ms = self.clock.time_ms(now);
+        match expirer.next(reader, time_ms) {
+            Expiry::Propose(expire) => Step::Propose(expire),
+            Expiry::At(due_ms) => {
+                let span = std::time::Duration::from_millis(due_ms.saturating_sub(time_ms));
+                Step::LookAt(now.plus(span))
+            }
+            Expiry::Never => Step::Rest,
+        }
+    }
+
+    /// What is proposed has this number.
+    pub(crate) const fn proposed(&mut self, number: u64) {
+        self.asked = Some(number);
+    }
+
+    /// An operation was answered; perhaps it was the one proposed.
+    pub(crate) fn answered(&mut self, now: Time, number: u64, applied: bool) {
+        let Some((_, expirer)) = self.leads.as_mut().filter(|_| self.asked == Some(number)) else {
+            return;
+        };
+        self.asked = None;
+        expirer.answered(applied);
+        if !applied {
+            self.pauses_until = now.plus(PAUSE);
+        }
+    }
+}
+
+/// After a proposal that found no answer, as in production.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
