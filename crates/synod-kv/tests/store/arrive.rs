@@ -42,7 +42,7 @@ impl Member {
             .collect()
     }
 
-    fn takes(&mut self, chunks: &[Bytes]) -> Arrived {
+    fn takes(&self, chunks: &[Bytes]) -> Arrived {
         let mut arriving = self.store.reader().receive().unwrap();
         chunks.iter().for_each(|chunk| arriving.push(chunk).unwrap());
         arriving.finish().unwrap()
@@ -75,9 +75,9 @@ fn a_snapshot_takes_the_place_of_the_state() {
     assert_eq!(behind.holds(), ahead.holds());
 }
 
-/// Two snapshots one after the other, and what the first one left over is cleared away while the
-/// second one is on its way. Once that took the rows of the second one with it: the member went on
-/// with a state that lacked them.
+/// Two snapshots in a short time, as in etcd #18055: what the first one left over is cleared away
+/// while the second one is on its way. Once that took the rows of the second one with it, and the
+/// member went on with a state that lacked them.
 #[test]
 fn clearing_away_after_a_snapshot_spares_the_next_one() {
     let (mut ahead, mut behind) = (Member::new(), Member::new());
