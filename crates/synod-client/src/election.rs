@@ -38,10 +38,12 @@ impl Client {
         let session = Session::open(self, ttl).await?;
         let request =
             pb::CampaignRequest { name: name.into(), lease: session.id(), value: value.into() };
-        let turn = self.read_within(None, |service| {
-            let request = request.clone();
-            async move { ElectionClient::new(service).campaign(request).await }
-        });
+        let turn = || {
+            self.read_within(None, |service| {
+                let request = request.clone();
+                async move { ElectionClient::new(service).campaign(request).await }
+            })
+        };
         let answer = session.wait(turn).await?;
         self.saw(answer.header.as_ref());
         let missing = || Refusal::own(Code::Internal, "synod: a campaign was won without a key");

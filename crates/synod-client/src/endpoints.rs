@@ -120,17 +120,24 @@ impl Endpoint {
     fn new(address: String, options: &Options) -> Result<Self, Error> {
         let refused =
             |reason: &str| Error::Endpoint { endpoint: address.clone(), reason: reason.to_owned() };
-        if address.starts_with("https://") || address.starts_with("unixs://") {
-            return Err(refused("TLS is not built into this client yet"));
+        if address.starts_with("unixs://") {
+            return Err(refused("TLS over unix sockets is not built into this client"));
         }
+        let scheme = if options.tls.is_some() { "https" } else { "http" };
         let url =
-            if address.contains("://") { address.clone() } else { format!("http://{address}") };
+            if address.contains("://") { address.clone() } else { format!("{scheme}://{address}") };
         let target = Target::from_shared(url).map_err(|_| refused("not like 127.0.0.1:2379"))?;
         if target.uri().host().is_none_or(str::is_empty)
             && target.uri().scheme_str() != Some("unix")
         {
             return Err(refused("no host in it"));
         }
+        let target = if target.uri().scheme_str() == Some("https") {
+            let tls = options.tls.clone().unwrap_or_default();
+            tls.on(target).map_err(|error| refused(&format!("TLS: {}", deepest(&error))))?
+        } else {
+            target
+        };
         let target = target
             .tcp_nodelay(true)
             .connect_timeout(options.connect_timeout)
@@ -141,6 +148,14 @@ impl Endpoint {
         let health = Mutex::new(Health { channel, failures: 0, passed_over_until: None });
         Ok(Self { address, target, health })
     }
+}
+
+/// What is behind an error that only says where it happened.
+fn deepest(mut error: &dyn std::error::Error) -> &dyn std::error::Error {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error
 }
 
 /// Between half of it and the whole, so that clients that failed together return one by one.
@@ -197,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_address_is_refused_with_the_reason() {
         for (address, reason) in [
-            ("https://127.0.0.1:2379", "TLS is not built into this client yet"),
+            ("unixs://socket", "TLS over unix sockets is not built into this client"),
             ("not an address", "not like 127.0.0.1:2379"),
         ] {
             let found = Endpoints::new(vec![address.to_owned()], &Options::default());

@@ -43,7 +43,7 @@
 //! What has no method is reached by [`Client::read`] and [`Client::write`].
 //!
 //! Reading order: [`options`](Options), `endpoints` (which member), `call` (what is asked again),
-//! `login`, then `kv`, `watch`, `lease`, `lock`, `election`.
+//! `login`, `tls`, then `kv`, `watch`, `lease`, `lock`, `election`, `observe`.
 //! `docs/decisions/0017-client.md` tells the reasons.
 
 #![deny(missing_docs)]
@@ -57,8 +57,10 @@ mod kv;
 mod lease;
 mod lock;
 mod login;
+mod observe;
 mod options;
 mod session;
+mod tls;
 mod txn;
 mod watch;
 
@@ -73,7 +75,9 @@ pub use kv::{Compact, Delete, Get, Put};
 pub use lease::{KeepAlive, Lease};
 pub use lock::Lock;
 pub use login::Token;
+pub use observe::Observer;
 pub use options::Options;
 pub use synod_etcd::{EtcdError, Refusal, proto};
+pub use tls::Tls;
 pub use txn::{Compare, Op, Subject, Txn};
 pub use watch::{Update, Watch, Watcher};

@@ -39,10 +39,12 @@ impl Client {
         let session = Session::open(self, ttl).await?;
         let request = LockRequest { name: name.into(), lease: session.id() };
         // With its lease it finds the place again that it has.
-        let turn = self.read_within(None, |service| {
-            let request = request.clone();
-            async move { LockClient::new(service).lock(request).await }
-        });
+        let turn = || {
+            self.read_within(None, |service| {
+                let request = request.clone();
+                async move { LockClient::new(service).lock(request).await }
+            })
+        };
         let answer = session.wait(turn).await?;
         self.saw(answer.header.as_ref());
         let token = match answer.fencing_token {

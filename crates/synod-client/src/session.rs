@@ -36,18 +36,32 @@ impl Session {
     }
 
     /// Waits for a call that waits for its turn, as long as the lease lives.
-    pub(crate) async fn wait<T>(
-        &self,
-        turn: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let id = self.id();
+    pub(crate) async fn wait<T, Turn>(&self, turn: impl Fn() -> Turn) -> Result<T, Error>
+    where
+        Turn: Future<Output = Result<T, Error>>,
+    {
         tokio::select! {
-            () = self.keep_alive.lost() => Err(Error::LeaseLost { id }),
-            answer = turn => match answer {
-                // What it says if the lease ended while it waited.
-                Err(error) if is_lost(&error) || is_expired(&error) => Err(Error::LeaseLost { id }),
-                answer => answer,
-            },
+            () = self.keep_alive.lost() => Err(Error::LeaseLost { id: self.id() }),
+            answer = self.wait_again(turn) => answer,
+        }
+    }
+
+    /// A member to which the connection broke gives the place in the queue back, maybe only when
+    /// another one has found it and waits there. Then the lease stands, and a new place is taken.
+    async fn wait_again<T, Turn>(&self, turn: impl Fn() -> Turn) -> Result<T, Error>
+    where
+        Turn: Future<Output = Result<T, Error>>,
+    {
+        loop {
+            match turn().await {
+                Err(error) if is_lost(&error) || is_expired(&error) => {
+                    let left = self.client.time_to_live(self.id(), false).await?.ttl;
+                    if left <= 0 {
+                        return Err(Error::LeaseLost { id: self.id() });
+                    }
+                }
+                answer => return answer,
+            }
         }
     }
 

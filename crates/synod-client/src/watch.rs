@@ -125,7 +125,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// See [`Client::read`], and [`Error::Compacted`].
+    /// See [`Client::read`]. [`Error::Compacted`] comes here or, as etcd creates such a watch and
+    /// ends it at once, instead of the first update.
     pub async fn watch(&self, watch: Watch) -> Result<Watcher, Error> {
         let mut pump = Pump {
             client: self.clone(),

@@ -78,13 +78,18 @@ impl Cluster {
 
     /// The place of the leader among the members.
     pub(crate) async fn leader(&mut self) -> usize {
-        let status = self.members[0].status().await;
-        for place in 0..self.members.len() {
-            if self.members[place].status().await.header.unwrap().member_id == status.leader {
-                return place;
+        let looking = async {
+            loop {
+                let leader = self.members[0].status().await.leader;
+                for place in 0..self.members.len() {
+                    if self.members[place].status().await.header.unwrap().member_id == leader {
+                        return place;
+                    }
+                }
+                tokio::task::yield_now().await;
             }
-        }
-        panic!("no member leads: {status:?}");
+        };
+        timeout(PATIENCE, looking).await.expect("a leader in time")
     }
 
     pub(crate) async fn stop(self) {
