@@ -1,19 +1,20 @@
 //! `synod auth`, `synod user`, `synod role`: who may do what.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Write};
 
 use anyhow::Context;
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
 use synod_client::Client;
 use synod_etcd::proto::authpb::permission::Type;
 use synod_etcd::proto::authpb::{Permission, UserAddOptions};
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::auth_client::AuthClient;
 
-use crate::cli::ClientArgs;
-use crate::client;
+use crate::cli::{ClientArgs, Output};
 use crate::keys::KeysArgs;
+use crate::{client, json, text};
 
 /// `synod auth`
 #[derive(Args, Debug)]
@@ -120,72 +121,95 @@ macro_rules! call {
     }};
 }
 
+/// Says what was done.
+macro_rules! say {
+    ($output:ident, $answer:ident, $($line:tt)*) => {
+        $output.say(&format!($($line)*), || json::headed($answer.header.as_ref(), []))
+    };
+}
+
 /// Runs `synod auth`.
 pub(crate) fn auth(args: &AuthArgs) -> anyhow::Result<()> {
-    client::ask(&args.client, async |client| {
-        match args.command {
-            AuthCommand::Enable => {
-                call!(client.write: auth_enable(pb::AuthEnableRequest {}));
-                println!("Authentication Enabled");
-            }
-            AuthCommand::Disable => {
-                call!(client.write: auth_disable(pb::AuthDisableRequest {}));
-                println!("Authentication Disabled");
-            }
-            AuthCommand::Status => {
-                let answer = call!(client.read: auth_status(pb::AuthStatusRequest {}));
-                println!("Authentication Status: {}", answer.enabled);
-                println!("AuthRevision: {}", answer.auth_revision);
-            }
+    let output = args.client.output;
+    client::ask(&args.client, async |client| match args.command {
+        AuthCommand::Enable => {
+            let answer = call!(client.write: auth_enable(pb::AuthEnableRequest {}));
+            say!(output, answer, "Authentication Enabled")
         }
-        Ok(())
+        AuthCommand::Disable => {
+            let answer = call!(client.write: auth_disable(pb::AuthDisableRequest {}));
+            say!(output, answer, "Authentication Disabled")
+        }
+        AuthCommand::Status => {
+            let answer = call!(client.read: auth_status(pb::AuthStatusRequest {}));
+            let pb::AuthStatusResponse { header, enabled, auth_revision } = answer;
+            let lines = format!("Authentication Status: {enabled}\nAuthRevision: {auth_revision}");
+            let fields = [("enabled", json!(enabled)), ("authRevision", json!(auth_revision))];
+            output.say(&lines, || json::headed(header.as_ref(), fields))
+        }
     })
 }
 
 /// Runs `synod user`.
 pub(crate) fn user(args: UserArgs) -> anyhow::Result<()> {
-    client::ask(&args.client, async |client| user_command(client, args.command).await)
+    let output = args.client.output;
+    client::ask(&args.client, async |client| user_command(client, args.command, output).await)
 }
 
-async fn user_command(client: &Client, command: UserCommand) -> anyhow::Result<()> {
+async fn user_command(client: &Client, command: UserCommand, output: Output) -> anyhow::Result<()> {
     match command {
         UserCommand::Add { name, no_password } => {
             let request = add(name, no_password)?;
             let name = request.name.clone();
-            call!(client.write: user_add(request));
-            println!("User {name} created");
+            let answer = call!(client.write: user_add(request));
+            say!(output, answer, "User {name} created")
         }
         UserCommand::Delete { name } => {
-            call!(client.write: user_delete(pb::AuthUserDeleteRequest { name: name.clone() }));
-            println!("User {name} deleted");
+            let answer =
+                call!(client.write: user_delete(pb::AuthUserDeleteRequest { name: name.clone() }));
+            say!(output, answer, "User {name} deleted")
         }
         UserCommand::Get { name } => {
             let answer =
                 call!(client.read: user_get(pb::AuthUserGetRequest { name: name.clone() }));
-            println!("User: {name}\nRoles: {}", answer.roles.join(" "));
+            let lines = format!("User: {name}\nRoles: {}", answer.roles.join(" "));
+            let fields = [("roles", json!(answer.roles))];
+            output.say(&lines, || json::headed(answer.header.as_ref(), fields))
         }
         UserCommand::List => {
             let answer = call!(client.read: user_list(pb::AuthUserListRequest {}));
-            answer.users.iter().for_each(|user| println!("{user}"));
+            let fields = [("users", json!(answer.users))];
+            list(output, &answer.users, || json::headed(answer.header.as_ref(), fields))
         }
         UserCommand::Passwd { name } => {
             let (password, hashed_password) = (password()?, String::new());
             let request = pb::AuthUserChangePasswordRequest { name, password, hashed_password };
-            call!(client.write: user_change_password(request));
-            println!("Password updated");
+            let answer = call!(client.write: user_change_password(request));
+            say!(output, answer, "Password updated")
         }
         UserCommand::GrantRole { name: user, role } => {
             let (who, what) = (user.clone(), role.clone());
-            call!(client.write: user_grant_role(pb::AuthUserGrantRoleRequest { user, role }));
-            println!("Role {what} is granted to user {who}");
+            let answer =
+                call!(client.write: user_grant_role(pb::AuthUserGrantRoleRequest { user, role }));
+            say!(output, answer, "Role {what} is granted to user {who}")
         }
         UserCommand::RevokeRole { name, role } => {
             let (who, what) = (name.clone(), role.clone());
-            call!(client.write: user_revoke_role(pb::AuthUserRevokeRoleRequest { name, role }));
-            println!("Role {what} is revoked from user {who}");
+            let answer =
+                call!(client.write: user_revoke_role(pb::AuthUserRevokeRoleRequest { name, role }));
+            say!(output, answer, "Role {what} is revoked from user {who}")
         }
     }
-    Ok(())
+}
+
+/// One a line.
+fn list(output: Output, names: &[String], answer: impl FnOnce() -> Value) -> anyhow::Result<()> {
+    match output {
+        Output::Simple => {
+            text::print(|out| names.iter().try_for_each(|name| writeln!(out, "{name}")))
+        }
+        Output::Json => json::print(&answer()),
+    }
 }
 
 fn add(name: String, no_password: bool) -> anyhow::Result<pb::AuthUserAddRequest> {
@@ -206,34 +230,34 @@ fn password() -> anyhow::Result<String> {
 
 /// Runs `synod role`.
 pub(crate) fn role(args: RoleArgs) -> anyhow::Result<()> {
-    client::ask(&args.client, async |client| role_command(client, args.command).await)
+    let output = args.client.output;
+    client::ask(&args.client, async |client| role_command(client, args.command, output).await)
 }
 
-async fn role_command(client: &Client, command: RoleCommand) -> anyhow::Result<()> {
+async fn role_command(client: &Client, command: RoleCommand, output: Output) -> anyhow::Result<()> {
     match command {
         RoleCommand::Add { role: name } => {
-            call!(client.write: role_add(pb::AuthRoleAddRequest { name: name.clone() }));
-            println!("Role {name} created");
+            let answer =
+                call!(client.write: role_add(pb::AuthRoleAddRequest { name: name.clone() }));
+            say!(output, answer, "Role {name} created")
         }
         RoleCommand::Delete { role } => {
-            call!(client.write: role_delete(pb::AuthRoleDeleteRequest { role: role.clone() }));
-            println!("Role {role} deleted");
+            let answer =
+                call!(client.write: role_delete(pb::AuthRoleDeleteRequest { role: role.clone() }));
+            say!(output, answer, "Role {role} deleted")
         }
         RoleCommand::Get { role } => {
             let answer =
                 call!(client.read: role_get(pb::AuthRoleGetRequest { role: role.clone() }));
-            println!("Role {role}");
-            for (title, kind) in [("KV Read:", Type::Read), ("KV Write:", Type::Write)] {
-                println!("{title}");
-                let may = |perm: &&Permission| [kind, Type::Readwrite].contains(&perm.perm_type());
-                answer.perm.iter().filter(may).for_each(|perm| {
-                    println!("\t{}", range(&perm.key, &perm.range_end));
-                });
-            }
+            let fields = [("perm", json::permissions(&answer.perm))];
+            output.say(&role_lines(&role, &answer.perm), || {
+                json::headed(answer.header.as_ref(), fields)
+            })
         }
         RoleCommand::List => {
             let answer = call!(client.read: role_list(pb::AuthRoleListRequest {}));
-            answer.roles.iter().for_each(|role| println!("{role}"));
+            let fields = [("roles", json!(answer.roles))];
+            list(output, &answer.roles, || json::headed(answer.header.as_ref(), fields))
         }
         RoleCommand::GrantPermission { role: name, kind, keys } => {
             let (key, range_end) = keys.wire()?;
@@ -244,19 +268,30 @@ async fn role_command(client: &Client, command: RoleCommand) -> anyhow::Result<(
             };
             let perm = Some(Permission { perm_type: kind.into(), key, range_end });
             let request = pb::AuthRoleGrantPermissionRequest { name: name.clone(), perm };
-            call!(client.write: role_grant_permission(request));
-            println!("Role {name} updated");
+            let answer = call!(client.write: role_grant_permission(request));
+            say!(output, answer, "Role {name} updated")
         }
         RoleCommand::RevokePermission { role, keys } => {
             let (key, range_end) = keys.wire()?;
             let revoked = range(&key, &range_end);
             let name = role.clone();
             let request = pb::AuthRoleRevokePermissionRequest { role, key, range_end };
-            call!(client.write: role_revoke_permission(request));
-            println!("Permission of range {revoked} is revoked from role {name}");
+            let answer = call!(client.write: role_revoke_permission(request));
+            say!(output, answer, "Permission of range {revoked} is revoked from role {name}")
         }
     }
-    Ok(())
+}
+
+fn role_lines(role: &str, permissions: &[Permission]) -> String {
+    let mut lines = format!("Role {role}");
+    for (title, kind) in [("KV Read:", Type::Read), ("KV Write:", Type::Write)] {
+        lines = format!("{lines}\n{title}");
+        let may = |perm: &&Permission| [kind, Type::Readwrite].contains(&perm.perm_type());
+        for perm in permissions.iter().filter(may) {
+            lines = format!("{lines}\n\t{}", range(&perm.key, &perm.range_end));
+        }
+    }
+    lines
 }
 
 /// A range of keys for people.

@@ -1,12 +1,15 @@
 //! The commands, and the options that several of them share.
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::Value;
 
 use crate::{
-    auth, bench, compact, del, dev, endpoint, get, lease, lock, member, put, sim, snapshot, status,
-    txn, version, wal, watch,
+    auth, bench, compact, del, dev, endpoint, get, json, lease, lock, member, put, sim, snapshot,
+    status, text, txn, version, wal, watch,
 };
 
 /// A strongly consistent key-value store on Multi-Paxos that speaks the etcd v3 API.
@@ -104,6 +107,8 @@ pub(crate) struct ClientArgs {
     /// The password of --user.
     #[arg(long, env = "SYNOD_PASSWORD", hide_env_values = true, requires = "user", global = true)]
     pub(crate) password: Option<String>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// How to print the answer.
     #[arg(
         long,
@@ -116,6 +121,34 @@ pub(crate) struct ClientArgs {
     pub(crate) output: Output,
 }
 
+/// How members are trusted, and what they are shown. With any of it, endpoints without a scheme are
+/// spoken to over TLS; `https://` ones always are.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TlsArgs {
+    /// The authorities to trust, in PEM; else those that this machine trusts.
+    #[arg(long, value_name = "FILE", env = "SYNOD_CACERT", global = true)]
+    pub(crate) cacert: Option<PathBuf>,
+    /// The certificate to show, in PEM.
+    #[arg(long, value_name = "FILE", env = "SYNOD_CERT", requires = "tls_key", global = true)]
+    pub(crate) cert: Option<PathBuf>,
+    /// The key of --cert, in PEM.
+    #[arg(
+        id = "tls_key",
+        long = "key",
+        value_name = "FILE",
+        env = "SYNOD_KEY",
+        requires = "cert",
+        global = true
+    )]
+    pub(crate) key: Option<PathBuf>,
+    /// The name to expect in certificates, instead of the endpoint's host.
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) tls_server_name: Option<String>,
+    /// Trust whoever answers: for tests only.
+    #[arg(long, global = true)]
+    pub(crate) insecure_skip_tls_verify: bool,
+}
+
 /// How to print an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Output {
@@ -123,6 +156,16 @@ pub(crate) enum Output {
     Simple,
     /// The answer's message, with keys and values in base64, as etcdctl prints it.
     Json,
+}
+
+impl Output {
+    /// Prints a line for people, or the answer.
+    pub(crate) fn say(self, line: &str, answer: impl FnOnce() -> Value) -> anyhow::Result<()> {
+        match self {
+            Self::Simple => text::print(|out| writeln!(out, "{line}")),
+            Self::Json => json::print(&answer()),
+        }
+    }
 }
 
 /// Reads a time such as `300ms`, `5s` or `2m`.

@@ -1,14 +1,15 @@
 //! What the commands share of asking a cluster.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use synod_client::{Client, Options};
+use synod_client::{Client, Options, Tls};
 use synod_etcd::proto::etcdserverpb::kv_client::KvClient;
 use synod_etcd::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::cli::ClientArgs;
+use crate::cli::{ClientArgs, TlsArgs};
 
 /// The most an answer may have, etcdctl's limit too: 2 GiB.
 const ANSWER_BYTES_MAX: usize = 0x7fff_ffff;
@@ -24,6 +25,10 @@ pub(crate) async fn connect(args: &ClientArgs) -> anyhow::Result<Client> {
         .with_rounds_max(ROUNDS_MAX);
     let options = match user(args)? {
         Some((name, password)) => options.with_user(name, password),
+        None => options,
+    };
+    let options = match tls(&args.tls)? {
+        Some(tls) => options.with_tls(tls),
         None => options,
     };
     Ok(Client::connect(args.endpoints.iter().cloned(), options).await?)
@@ -43,7 +48,29 @@ pub(crate) fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyh
     runtime.block_on(task)
 }
 
-/// `NAME:PASSWORD`, or the password apart.
+/// What the arguments say of TLS; `None` if nothing.
+fn tls(args: &TlsArgs) -> anyhow::Result<Option<Tls>> {
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let TlsArgs { cacert, cert, key, tls_server_name, insecure_skip_tls_verify } = args;
+    let mut tls = Tls::new();
+    if let Some(cacert) = cacert {
+        tls = tls.with_authorities(read(cacert)?);
+    }
+    if let (Some(cert), Some(key)) = (cert, key) {
+        tls = tls.with_identity(read(cert)?, read(key)?);
+    }
+    if let Some(name) = tls_server_name {
+        tls = tls.with_server_name(name);
+    }
+    if *insecure_skip_tls_verify {
+        tls = tls.without_verification();
+    }
+    Ok((tls != Tls::new()).then_some(tls))
+}
+
+/// `NAME:PASSWORD`, or the password apart: then a colon belongs to the name.
 fn user(args: &ClientArgs) -> anyhow::Result<Option<(String, String)>> {
     let Some(user) = &args.user else { return Ok(None) };
     match (user.split_once(':'), &args.password) {
@@ -51,6 +78,14 @@ fn user(args: &ClientArgs) -> anyhow::Result<Option<(String, String)>> {
         (Some((name, password)), None) => Ok(Some((name.to_owned(), password.to_owned()))),
         (None, None) => bail!("the password of {user} is missing: --user {user}:PASSWORD"),
     }
+}
+
+/// For commands that do not speak TLS.
+pub(crate) fn refuse_tls(args: &ClientArgs) -> anyhow::Result<()> {
+    if tls(&args.tls)?.is_some() {
+        bail!("this command does not speak TLS; name an endpoint without it");
+    }
+    Ok(())
 }
 
 /// A connection to one endpoint, for what measures it and not the client.

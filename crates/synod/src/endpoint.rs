@@ -209,12 +209,16 @@ pub(crate) fn defrag(args: &DefragArgs) -> anyhow::Result<()> {
     client::ask(&args.client, async |client| {
         for endpoint in client.endpoints() {
             let asked = client.only(endpoint)?;
-            asked
+            let answer = asked
                 .write(|service| async move {
                     MaintenanceClient::new(service).defragment(pb::DefragmentRequest {}).await
                 })
                 .await?;
-            println!("Finished defragmenting etcd member[{endpoint}]");
+            let line = format!("Finished defragmenting etcd member[{endpoint}]");
+            args.client.output.say(&line, || {
+                let answer = json::headed(answer.header.as_ref(), []);
+                json!({ "Endpoint": endpoint, "Defragment": answer })
+            })?;
         }
         Ok(())
     })
@@ -236,13 +240,14 @@ pub(crate) fn move_leader(args: &MoveLeaderArgs) -> anyhow::Result<()> {
             if status.leader != member {
                 continue;
             }
-            asked
+            let answer = asked
                 .write(|service| async move {
                     MaintenanceClient::new(service).move_leader(request).await
                 })
                 .await?;
-            println!("Leadership transferred from {member:x} to {:x}", args.member);
-            return Ok(());
+            let line = format!("Leadership transferred from {member:x} to {:x}", args.member);
+            let answer = || json::headed(answer.header.as_ref(), []);
+            return args.client.output.say(&line, answer);
         }
         bail!("no leader endpoint given at {}", args.client.endpoints.join(","))
     })

@@ -1,7 +1,9 @@
 //! Answers as JSON, the way etcdctl prints them: bytes in base64, fields of value zero left out.
 
+use base64::Engine;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use synod_etcd::proto::authpb::Permission;
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::response_op::Response;
 use synod_etcd::proto::mvccpb::{Event, KeyValue};
@@ -106,6 +108,18 @@ pub(crate) fn headed<const N: usize>(
     answer
 }
 
+/// What a role may.
+pub(crate) fn permissions(permissions: &[Permission]) -> Value {
+    list(permissions, |permission| {
+        let Permission { perm_type, key, range_end } = permission;
+        object([
+            ("permType", json!(perm_type)),
+            ("key", json!(base64(key))),
+            ("range_end", json!(base64(range_end))),
+        ])
+    })
+}
+
 /// Keys, in base64.
 pub(crate) fn keys(keys: &[Bytes]) -> Value {
     keys.iter().map(|key| json!(base64(key))).collect()
@@ -191,41 +205,13 @@ fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
     Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
 }
 
-/// RFC 4648 §4.
 fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let digit = usize::try_from(bits >> (18 - 6 * at) & 63).expect("six bits");
-            text.push(if at <= chunk.len() { char::from(DIGITS[digit]) } else { '=' });
-        }
-    }
-    text
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_as_the_rfc_has_it() {
-        let table = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ];
-        for (bytes, text) in table {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
-    }
 
     #[test]
     fn zeros_are_left_out() {

@@ -1,10 +1,11 @@
 //! `synod lease`: grants leases, renews them, ends them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use synod_client::Client;
+use synod_client::{Client, Error};
 use tokio::time::sleep;
 
 use crate::cli::{ClientArgs, Output};
@@ -62,19 +63,18 @@ pub(crate) fn run(args: LeaseArgs) -> anyhow::Result<()> {
         LeaseCommand::Grant { ttl } => {
             let lease = client.grant(Duration::from_secs(ttl)).await?;
             let (id, ttl) = (lease.id, lease.ttl.as_secs());
-            print(
-                output,
-                &format!("lease {id:016x} granted with TTL({ttl}s)"),
-                || json!({ "ID": id, "TTL": ttl }),
-            )
+            let line = format!("lease {id:016x} granted with TTL({ttl}s)");
+            output.say(&line, || json!({ "ID": id, "TTL": ttl }))
         }
         LeaseCommand::Revoke(Id { id }) => {
             let answer = client.revoke(id).await?;
-            print(output, &format!("lease {id:016x} revoked"), || {
+            output.say(&format!("lease {id:016x} revoked"), || {
                 json::headed(answer.header.as_ref(), [])
             })
         }
-        LeaseCommand::KeepAlive { id: Id { id }, once } => keep_alive(client, id, once).await,
+        LeaseCommand::KeepAlive { id: Id { id }, once } => {
+            keep_alive(client, id, once, output).await
+        }
         LeaseCommand::Timetolive { id: Id { id }, keys } => {
             time_to_live(client, (id, keys), output).await
         }
@@ -83,7 +83,7 @@ pub(crate) fn run(args: LeaseArgs) -> anyhow::Result<()> {
             let ids = answer.leases.iter().map(|lease| lease.id);
             let mut lines = format!("found {} leases", answer.leases.len());
             ids.clone().for_each(|id| lines = format!("{lines}\n{id:016x}"));
-            print(output, &lines, || {
+            output.say(&lines, || {
                 let ids: Value = ids.map(|id| json!({ "id": id })).collect();
                 json::headed(answer.header.as_ref(), [("leases", ids)])
             })
@@ -91,15 +91,33 @@ pub(crate) fn run(args: LeaseArgs) -> anyhow::Result<()> {
     })
 }
 
-async fn keep_alive(client: &Client, id: i64, once: bool) -> anyhow::Result<()> {
+/// Renews it three times in its TTL. What fails meanwhile is told, and tried again as long as the
+/// lease can stand.
+async fn keep_alive(client: &Client, id: i64, once: bool, output: Output) -> anyhow::Result<()> {
+    let mut ends = Instant::now();
     loop {
-        let answer = client.keep_alive_once(id).await?;
-        println!("lease {id:016x} keepalived with TTL({})", answer.ttl);
+        let pause = match client.keep_alive_once(id).await {
+            Ok(answer) => {
+                let ttl = Duration::from_secs(u64::try_from(answer.ttl).unwrap_or(0));
+                let line = format!("lease {id:016x} keepalived with TTL({})", answer.ttl);
+                output.say(&line, || {
+                    let fields = [("ID", json!(answer.id)), ("TTL", json!(answer.ttl))];
+                    json::headed(answer.header.as_ref(), fields)
+                })?;
+                ends = Instant::now() + ttl;
+                ttl / 3
+            }
+            Err(Error::LeaseLost { .. }) => bail!("lease {id:016x} expired or revoked."),
+            Err(error) if once || Instant::now() >= ends => return Err(error.into()),
+            Err(error) => {
+                eprintln!("not renewed yet, trying again: {error}");
+                ends.saturating_duration_since(Instant::now()) / 10
+            }
+        };
         if once {
             return Ok(());
         }
-        let ttl = u64::try_from(answer.ttl).unwrap_or(0);
-        sleep(Duration::from_secs(ttl).max(Duration::from_secs(1)) / 3).await;
+        sleep(pause.max(Duration::from_millis(300))).await;
     }
 }
 
@@ -118,7 +136,7 @@ async fn time_to_live(
         let (granted, left) = (answer.granted_ttl, answer.ttl);
         format!("lease {id:016x} granted with TTL({granted}s), remaining({left}s){names}")
     };
-    print(output, &line, || {
+    output.say(&line, || {
         json::headed(
             answer.header.as_ref(),
             [
@@ -129,14 +147,4 @@ async fn time_to_live(
             ],
         )
     })
-}
-
-fn print(output: Output, line: &str, json: impl FnOnce() -> Value) -> anyhow::Result<()> {
-    match output {
-        Output::Simple => {
-            println!("{line}");
-            Ok(())
-        }
-        Output::Json => json::print(&json()),
-    }
 }

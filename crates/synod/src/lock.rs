@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::bail;
+use bytes::Bytes;
 use clap::Args;
 use tokio::process::Command;
 use tokio::signal;
@@ -38,7 +39,11 @@ pub(crate) struct ElectArgs {
     /// The name of the office.
     name: OsString,
     /// What to proclaim in it.
-    proposal: OsString,
+    #[arg(required_unless_present = "listen")]
+    proposal: Option<OsString>,
+    /// Do not stand: print who holds it, and whoever comes after.
+    #[arg(long, short, conflicts_with = "proposal")]
+    listen: bool,
     /// How long others wait if this holder disappears, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     ttl: u64,
@@ -93,8 +98,10 @@ pub(crate) fn lock(args: LockArgs) -> anyhow::Result<()> {
 
 /// Runs `synod elect`.
 pub(crate) fn elect(args: ElectArgs) -> anyhow::Result<()> {
-    let ElectArgs { name, proposal, ttl, client: asked } = args;
-    let (name, value) = (keys::bytes(name), keys::bytes(proposal));
+    let ElectArgs { name, proposal, ttl, client: asked, .. } = args;
+    let name = keys::bytes(name);
+    let Some(proposal) = proposal else { return listen(name, &asked) };
+    let value = keys::bytes(proposal);
     client::ask(&asked, async |client| {
         let waiting = client.campaign(name, value.clone(), Duration::from_secs(ttl));
         let office = tokio::select! {
@@ -112,6 +119,18 @@ pub(crate) fn elect(args: ElectArgs) -> anyhow::Result<()> {
             () = told_to_end() => Ok(office.resign().await?),
             () = office.lost() => bail!("the office is lost: its lease was not renewed in time"),
         }
+    })
+}
+
+/// Prints who holds an office, to the end of it, which only an error brings.
+fn listen(name: Bytes, asked: &ClientArgs) -> anyhow::Result<()> {
+    client::ask(asked, async |client| {
+        let mut seen = client.observe(name).await?;
+        while let Some(holder) = seen.next().await {
+            let holder = holder?;
+            text::print(|out| text::pair(out, &holder))?;
+        }
+        Ok(())
     })
 }
 

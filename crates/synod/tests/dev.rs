@@ -97,9 +97,26 @@ impl Dev {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The first lines that a command prints that does not end by itself.
+    fn first_lines(&self, count: usize, args: &[&str]) -> Vec<String> {
+        let mut running = Killed(self.command(args).stdout(Stdio::piped()).spawn().unwrap());
+        let lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
+        lines.take(count).map(Result::unwrap).collect()
+    }
+
     fn quit(mut self) {
         self.type_line("quit");
         assert!(self.process.wait().unwrap().success());
+    }
+}
+
+/// A process that ends when it is dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _status = self.0.wait();
     }
 }
 
@@ -178,13 +195,19 @@ fn the_commands_of_a_client() {
     let expired = format!("lease {id} already expired\n");
     assert_eq!(dev.tell(&["lease", "timetolive", id]), expired);
 
-    let watch = ["watch", "k", "--rev", "2"];
-    let mut watch = dev.command(&watch).stdout(Stdio::piped()).spawn().unwrap();
-    let told = BufReader::new(watch.stdout.take().unwrap()).lines().take(5);
-    let told: Vec<_> = told.map(Result::unwrap).collect();
-    watch.kill().unwrap();
-    watch.wait().unwrap();
+    let told = dev.first_lines(5, &["watch", "k", "--rev", "2"]);
     assert_eq!(told, ["PUT", "k", "v", "DELETE", "k"]);
+    let show = "echo $ETCD_WATCH_EVENT_TYPE of $ETCD_WATCH_KEY";
+    let told = dev.first_lines(8, &["watch", "k", "--rev", "2", "--", "sh", "-c", show]);
+    let said = |kind: &str| told.contains(&format!("{kind:?} of \"k\""));
+    assert!(said("PUT") && said("DELETE"), "{told:?}");
+
+    let stands = dev.command(&["elect", "office", "me"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut holder = Killed(stands);
+    let stdout = holder.0.stdout.as_mut().unwrap();
+    let held: Vec<_> = BufReader::new(stdout).lines().take(2).map(Result::unwrap).collect();
+    assert!(held[0].starts_with("office/") && held[1] == "me", "{held:?}");
+    assert_eq!(dev.first_lines(2, &["elect", "office", "-l"]), held);
 
     let show = "echo $SYNOD_LOCK_TOKEN; exit 7";
     let lock = |shell| ["lock", "jobs", "--", "sh", "-c", shell];
@@ -204,6 +227,10 @@ fn the_commands_of_a_client() {
     dev.tell(&["user", "grant-role", "root", "root"]);
     assert_eq!(dev.tell(&["auth", "enable"]), "Authentication Enabled\n");
     assert!(!dev.command(&["get", "k"]).output().unwrap().status.success());
+    let users = dev.tell(&["user", "list", "-w", "json", "--user", "root:pw"]);
+    assert!(users.contains("\"users\":[\"root\"]"), "{users}");
+    let status = dev.tell(&["auth", "status", "-w", "json"]);
+    assert!(status.contains("\"enabled\":true"), "{status}");
     assert_eq!(dev.tell(&["put", "k", "2", "--user", "root:pw"]), "OK\n");
     let disable = ["auth", "disable", "--user", "root", "--password", "pw"];
     assert_eq!(dev.tell(&disable), "Authentication Disabled\n");
@@ -214,5 +241,14 @@ fn the_commands_of_a_client() {
     let hashes: Vec<_> = hashes.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
     assert_eq!(hashes, [hashes[0]; 3]);
     assert_eq!(dev.tell(&["alarm", "list"]), "");
+
+    for (args, reason) in [
+        (["get", "k", "--cacert", "no/such.pem"], "cannot read no/such.pem"),
+        (["get", "k", "--cert", "only.pem"], "--key"),
+    ] {
+        let refused = dev.command(&args).output().unwrap();
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && said.contains(reason), "{said}");
+    }
     dev.quit();
 }

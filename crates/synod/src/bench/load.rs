@@ -87,6 +87,7 @@ pub(super) async fn run(operation: Operation, args: &LoadArgs) -> anyhow::Result
 
 /// One connection to each endpoint.
 async fn connect(args: &LoadArgs) -> anyhow::Result<Vec<Channel>> {
+    client::refuse_tls(&args.client)?;
     let mut channels = Vec::new();
     for endpoint in &args.client.endpoints {
         let channel = client::channel(endpoint, args.client.timeout).await;
