@@ -13,6 +13,7 @@
 mod authority;
 mod connection;
 mod ending;
+mod gathered;
 mod rewound;
 mod socket;
 mod sparingly;

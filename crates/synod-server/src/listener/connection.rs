@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 use super::Door;
 use super::ending::Ending;
+use super::gathered::gather;
 use super::rewound::Rewound;
 use crate::service::Services;
 use crate::tls::OverTls;
@@ -45,7 +46,7 @@ where
         () = door.stop.cancelled() => return Ok(()),
     };
     let Begun { bytes, is_http2 } = begun.map_err(|_| "it said nothing in time")??;
-    let stream = TokioIo::new(Rewound::new(bytes, stream, is_http2));
+    let stream = Rewound::new(bytes, stream, is_http2);
     let stop = door.stop.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(tls) = &tls {
@@ -62,14 +63,21 @@ where
     });
     // Two arms of one shape: the connections are of different types.
     if is_http2 {
-        let mut connection = pin!(http2_builder(door).serve_connection(stream, service));
+        let (stream, sender) = gather(stream);
+        let connection = http2_builder(door).serve_connection(TokioIo::new(stream), service);
+        let (mut connection, mut end) = (pin!(connection), None);
         tokio::select! {
-            result = connection.as_mut() => return Ok(result?),
+            sent = sender.drive(connection.as_mut(), &mut end) => {
+                sent?;
+                return Ok(end.transpose().map(drop)?);
+            }
             () = door.stop.cancelled() => connection.as_mut().graceful_shutdown(),
         }
-        Ok(connection.await?)
+        sender.drive(connection, &mut end).await?;
+        Ok(end.transpose().map(drop)?)
     } else {
-        let mut connection = pin!(http1_builder().serve_connection(stream, service));
+        let connection = http1_builder().serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
         tokio::select! {
             result = connection.as_mut() => return Ok(result?),
             () = door.stop.cancelled() => connection.as_mut().graceful_shutdown(),
