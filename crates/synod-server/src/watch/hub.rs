@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -72,6 +73,8 @@ pub(super) struct Hub<E: Engine> {
     pub(super) undue: Vec<usize>,
     parked: usize,
     watch_bytes: usize,
+    /// Who is to be woken for what was put into outlets.
+    wakers: Vec<Waker>,
     pub(super) figures: Arc<Figures>,
 }
 
@@ -179,6 +182,7 @@ impl<E: Engine> Hub<E> {
             undue: Vec::new(),
             parked: 0,
             watch_bytes: 0,
+            wakers: Vec::new(),
             figures,
         }
     }
@@ -197,6 +201,11 @@ impl<E: Engine> Hub<E> {
         self.put_all();
         self.count();
         Ok(behind || !self.by_cursor.is_empty())
+    }
+
+    /// Who is to be woken for what the steps before have put.
+    pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakers)
     }
 
     /// When there is something to do, if nothing happens before.
@@ -436,7 +445,7 @@ impl<E: Engine> Hub<E> {
             let stream = &mut self.streams[slot];
             (stream.room, stream.is_touched) = (None, false);
             if !stream.pending.is_empty() {
-                stream.outlet.put(&mut stream.pending);
+                self.wakers.extend(stream.outlet.put(&mut stream.pending));
                 stream.pending.shrink_to(IDLE_ENTRIES);
             }
             let low = self.options.limit(&self.figures) / 2;

@@ -132,8 +132,8 @@ impl Outlet {
         self.state.lock().bytes
     }
 
-    /// Puts in, and wakes the stream.
-    pub(super) fn put(&self, all: &mut Vec<Outgoing>) {
+    /// Puts in; who is to be woken for it.
+    pub(super) fn put(&self, all: &mut Vec<Outgoing>) -> Option<Waker> {
         let (mut events, mut bytes) = (0, 0);
         for one in all.iter() {
             if let Outgoing::Events(one) = one {
@@ -143,15 +143,10 @@ impl Outlet {
         }
         self.figures.pending.fetch_add(events, Ordering::Relaxed);
         self.figures.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let waker = {
-            let mut state = self.state.lock();
-            state.bytes += bytes;
-            state.queue.extend(all.drain(..));
-            state.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let mut state = self.state.lock();
+        state.bytes += bytes;
+        state.queue.extend(all.drain(..));
+        state.waker.take()
     }
 
     /// Whether no more than `low` bytes wait; if not, [`Outlet::take`] says when it is so.

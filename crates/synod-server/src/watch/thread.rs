@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::thread::{JoinHandle, Thread};
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 use synod_etcd::watch::WatchCreate;
 use synod_etcd::{EtcdError, Refusal};
 use synod_kv::{Engine, Reader, StorageError};
+use tokio::runtime::Handle;
 use tonic::Status;
 
 use super::hub::{Hub, HubOptions};
@@ -58,7 +60,7 @@ struct Shared {
     figures: Arc<Figures>,
 }
 
-/// Starts the thread.
+/// Starts the thread. Streams are woken on this task's runtime.
 pub(crate) fn start<E: Engine>(
     watches: &Watches,
     reader: Reader<E>,
@@ -67,10 +69,11 @@ pub(crate) fn start<E: Engine>(
 ) -> io::Result<JoinHandle<()>> {
     let shared = Arc::clone(&watches.shared);
     let hub = Hub::new(reader, options, Arc::clone(&shared.figures));
+    let runtime = Handle::current();
     let thread = std::thread::Builder::new().name("synod-watch".to_owned()).spawn({
         let shared = Arc::clone(&shared);
         move || {
-            if let Err(error) = run(hub, &shared) {
+            if let Err(error) = run(hub, &shared, &runtime) {
                 fatal.tell(FatalReason::Store(error.to_string()));
             }
         }
@@ -80,7 +83,11 @@ pub(crate) fn start<E: Engine>(
     Ok(thread)
 }
 
-fn run<E: Engine>(mut hub: Hub<E>, shared: &Shared) -> Result<(), StorageError<E::Error>> {
+fn run<E: Engine>(
+    mut hub: Hub<E>,
+    shared: &Shared,
+    runtime: &Handle,
+) -> Result<(), StorageError<E::Error>> {
     loop {
         let mut notes = std::mem::take(&mut *shared.notes.lock()).into_iter();
         let had_notes = notes.len() > 0;
@@ -98,6 +105,7 @@ fn run<E: Engine>(mut hub: Hub<E>, shared: &Shared) -> Result<(), StorageError<E
                 return Err(error);
             }
         };
+        wake_all(hub.take_wakers(), runtime);
         if hub.is_idle() {
             shared.is_watched.store(false, Ordering::SeqCst);
         }
@@ -110,6 +118,16 @@ fn run<E: Engine>(mut hub: Hub<E>, shared: &Shared) -> Result<(), StorageError<E
             }
             None => std::thread::park(),
         }
+    }
+}
+
+/// Wakes streams. Many are woken by a task of their own runtime: from another thread each would be
+/// handed over by itself, and those that run already would contend with the rest.
+fn wake_all(mut wakers: Vec<Waker>, runtime: &Handle) {
+    if wakers.len() > 1 {
+        runtime.spawn(async move { wakers.into_iter().for_each(Waker::wake) });
+    } else if let Some(waker) = wakers.pop() {
+        waker.wake();
     }
 }
 
