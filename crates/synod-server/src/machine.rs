@@ -7,7 +7,6 @@ use synod_kv::{Reply, Revision, SnapshotOrigin, Store};
 use synod_paxos::{Ballot, Prefix, Slot};
 use synod_replica::snapshot::Arrived;
 use synod_replica::{Entry, Shipping, StateMachine};
-use tokio::sync::watch;
 
 use crate::engine::RedbEngine;
 use crate::expiry::Alarm;
@@ -77,12 +76,6 @@ impl KvMachine {
     /// Tells those who want to know what became of the store.
     fn tell_watchers(&mut self) {
         self.leases.clock.stamped(self.store.time_ms());
-        if self.leases.applied.receiver_count() > 0 {
-            let revision = self.store.revision();
-            self.leases
-                .applied
-                .send_if_modified(|told| std::mem::replace(told, revision) < revision);
-        }
         if self.leases.alarm.is_set() {
             self.leases.alarm.due(self.store.next_lease_due());
         }
@@ -101,7 +94,6 @@ pub(crate) struct LeaseWatch {
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) figures: Arc<LeaseFigures>,
-    pub(crate) applied: watch::Sender<Revision>,
 }
 
 impl StateMachine for KvMachine {

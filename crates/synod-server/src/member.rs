@@ -15,7 +15,7 @@ use synod_transport::{
     TransportOptions, Who,
 };
 use synod_wal::{FolderError, FsDisk};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -119,7 +119,6 @@ impl Member {
             alarm: Arc::default(),
             leadership: Arc::clone(&leadership),
             figures: Arc::default(),
-            applied: watch::Sender::new(store.revision()),
         };
         let watches = Watches::default();
         let transport = Arc::new(OnceLock::new());
@@ -316,7 +315,7 @@ impl Parts {
             tokens,
             tls,
         } = self;
-        let LeaseWatch { clock, alarm, leadership, figures, applied } = leases;
+        let LeaseWatch { clock, alarm, leadership, figures } = leases;
         Context {
             config: Arc::clone(config),
             renewals: Renewals::start(handle.clone(), Arc::clone(&metrics)),
@@ -329,7 +328,6 @@ impl Parts {
             clock,
             alarm,
             lease_figures: figures,
-            applied,
             metrics,
             transport,
             tls,

@@ -33,7 +33,7 @@ use synod_etcd::proto::v3electionpb::election_server::ElectionServer;
 use synod_etcd::proto::v3lockpb::lock_server::LockServer;
 use synod_etcd::response::Stamp;
 use synod_etcd::{Limits, unbuilt};
-use synod_kv::{Reader, Revision};
+use synod_kv::Reader;
 use synod_replica::Handle;
 use synod_transport::TransportHandle;
 use tokio::sync::Semaphore;
@@ -73,8 +73,6 @@ pub(crate) struct Context {
     pub(crate) watches: Watches,
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) clock: Arc<LogClock>,
-    /// The revision that was applied last, told after each slot that made one.
-    pub(crate) applied: tokio::sync::watch::Sender<Revision>,
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) lease_figures: Arc<LeaseFigures>,
     pub(crate) renewals: Renewals,

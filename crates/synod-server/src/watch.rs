@@ -9,7 +9,7 @@
 //! 4. `dispatch`: from events to watches; `catch_up`: reads of history, shared.
 //! 5. `progress`: how far a stream has come.
 //! 6. `thread`: the hub's thread, how it is spoken to, and what wakes it.
-//! 7. `feed`: a stream's end, which makes messages of what waits.
+//! 7. `feed`: a stream's end, which makes messages of what waits; `changed`: for who waits inside.
 //!
 //! ```text
 //!   applied ──▶ Tail ──▶ dispatch ──▶ outlet ──▶ feed ──▶ client
@@ -25,6 +25,7 @@
 //! the watch reads it from history when there is room, or is told that it is compacted.
 
 mod catch_up;
+mod changed;
 mod dispatch;
 mod feed;
 mod hub;

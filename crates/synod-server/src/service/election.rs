@@ -6,6 +6,7 @@ use bytes::Bytes;
 use synod_etcd::proto::mvccpb;
 use synod_etcd::proto::v3electionpb as pb;
 use synod_etcd::proto::v3electionpb::election_server::Election;
+use synod_etcd::watch::Flavor;
 use synod_etcd::{EtcdError, Refusal};
 use synod_kv::{Key, KeyValue, Revision};
 use tokio::sync::mpsc;
@@ -159,11 +160,9 @@ impl ElectionService {
         name: &Bytes,
         answers: &mpsc::Sender<Result<pb::LeaderResponse, Status>>,
     ) -> Result<(), Refusal> {
-        let mut applied = self.0.applied.subscribe();
         let mut told = Revision::ZERO;
         self.0.linearize(caller).await?;
         loop {
-            applied.borrow_and_update();
             let (at, found) = queue::owner(&self.0, caller, name).await?;
             if let Some(kv) = found.filter(|kv| kv.mod_revision != told) {
                 told = kv.mod_revision;
@@ -171,8 +170,11 @@ impl ElectionService {
                     return Ok(());
                 }
             }
-            // The sender is in the context, which is here.
-            let _ = applied.changed().await;
+            let keys = [queue::all(name)];
+            tokio::select! {
+                changed = self.0.watches.changed(keys, Flavor::default(), at.next()) => changed?,
+                () = answers.closed() => return Ok(()),
+            }
         }
     }
 

@@ -2,13 +2,14 @@
 //! each other: one key for each lease that waits, `NAME/LEASE` in hexadecimal; the one created
 //! first has its turn.
 //!
-//! Whoever waits is woken by what is applied here and asks for two keys: its own, which its lease
-//! may have taken, and that of the one before it.
+//! Whoever waits is woken when one of two keys is deleted: its own, which its lease may have taken,
+//! or that of the one before it. Whatever else is applied costs those who wait nothing.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use synod_etcd::proto::etcdserverpb::ResponseHeader;
+use synod_etcd::watch::Flavor;
 use synod_etcd::{EtcdError, Refusal, lease};
 use synod_kv::{
     Assign, Bounds, Command, Compare, Comparison, DeleteRange, Key, KeyRange, KeyValue, LeaseGrant,
@@ -230,18 +231,18 @@ impl Waiting {
     /// Waits until the one before is gone; false if the own place is gone first.
     async fn outlives(&self, place: &Place, before: &KeyValue) -> Result<bool, Refusal> {
         let key = Key::new(before.key.clone())?;
-        let mut applied = self.context.applied.subscribe();
+        let deletions = Flavor { no_put: true, ..Flavor::default() };
         loop {
-            applied.borrow_and_update();
-            if !self.look(&place.key, place.create).await?.1 {
+            let (at, mine) = self.look(&place.key, place.create).await?;
+            if !mine {
                 return Ok(false);
             }
             if !self.look(&key, before.create_revision).await?.1 {
                 return Ok(true);
             }
+            let keys = [place.key.clone(), key.clone()].map(KeyRange::Single);
             tokio::select! {
-                // The sender is in the context, which is here.
-                _ = applied.changed() => {}
+                changed = self.context.watches.changed(keys, deletions, at.next()) => changed?,
                 () = self.context.stopping.cancelled() => return Err(EtcdError::Stopped.into()),
             }
         }
