@@ -165,3 +165,23 @@ async fn a_stream_takes_objects_as_they_come_and_answers_each_with_a_line() {
     assert_eq!(both.text.lines().count(), 2, "a body that ends, ends the stream: {both:?}");
     member.stop().await;
 }
+
+/// As `curl -d` asks: the request is complete, and events go on to come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_goes_on_when_its_request_has_ended() {
+    let member = Member::start(false).await;
+    let mut writer = Client::one(member.address()).await;
+    for mut client in [Client::one(member.address()).await, Client::two(member.address()).await] {
+        let create = r#"{"create_request":{"key":"a2V5"}}"#;
+        let (request, mut answers) = client.stream("/v3/watch", create).await;
+        drop(request);
+        let created = answers.line().await.unwrap();
+        assert_eq!(created["result"]["created"], true, "{created}");
+        for _ in 0..3 {
+            writer.post("/v3/kv/put", r#"{"key":"a2V5","value":"dg=="}"#).await;
+            let told = answers.line().await.unwrap();
+            assert_eq!(told["result"]["events"][0]["kv"]["key"], "a2V5", "{told}");
+        }
+    }
+    member.stop().await;
+}
