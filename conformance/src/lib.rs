@@ -7,7 +7,7 @@
 //! * `chaos` kills members under load and checks the recorded history ([`load`], [`history`],
 //!   [`check`]), measures failover, and sends bad input;
 //! * `clients` runs real clients and their own tests against both ([`clients`]);
-//! * `bench` measures both side by side ([`measure`]);
+//! * `bench` measures both side by side ([`measure`], [`watch_load`], [`space_load`]);
 //! * `alerts` holds the alert rules to real members ([`alerts`]);
 //! * `gateway` compares the JSON gateways ([`gateway`]).
 //!
@@ -33,5 +33,6 @@ pub mod normal;
 pub mod ports;
 pub mod process;
 pub mod requests;
+pub mod space_load;
 pub mod watch_load;
 pub mod watches;

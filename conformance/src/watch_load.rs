@@ -3,7 +3,10 @@
 //!
 //! The watches are spread over all members, on streams of a connection each. The writer goes
 //! through the first member, one write after the other is answered; an event counts when its
-//! client has it.
+//! client has it. Clients share the machine with the members, so they count events and do not
+//! decode them: see `tally`.
+
+mod tally;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,17 +16,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use synod_etcd::proto::etcdserverpb::kv_client::KvClient;
-use synod_etcd::proto::etcdserverpb::watch_client::WatchClient;
 use synod_etcd::proto::etcdserverpb::watch_request::RequestUnion;
-use synod_etcd::proto::etcdserverpb::{
-    PutRequest, WatchCreateRequest, WatchRequest, WatchResponse,
-};
+use synod_etcd::proto::etcdserverpb::{PutRequest, WatchCreateRequest, WatchRequest};
 use tokio::sync::mpsc;
-use tonic::Streaming;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
+use tonic::{Request, Streaming};
 
 use crate::cluster::{Cluster, MEMBERS, connect};
+use tally::{Tally, TallyCodec};
 
 /// One load.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +63,7 @@ const VALUE_BYTES: usize = 256;
 /// A stream with watches.
 struct Stream {
     _requests: mpsc::Sender<WatchRequest>,
-    answers: Streaming<WatchResponse>,
+    answers: Streaming<Tally>,
 }
 
 impl Stream {
@@ -74,7 +76,11 @@ impl Stream {
             requests.send(WatchRequest { request_union }).await?;
         }
         let channel = Channel::from_shared(url.to_owned())?.connect().await?;
-        let answers = WatchClient::new(channel).watch(ReceiverStream::new(receiver)).await?;
+        let mut client = tonic::client::Grpc::new(channel);
+        client.ready().await?;
+        let request = Request::new(ReceiverStream::new(receiver));
+        let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
+        let answers = client.streaming(request, path, TallyCodec).await?;
         let mut stream = Self { _requests: requests, answers: answers.into_inner() };
         for _ in keys {
             let answer = tokio::time::timeout(PATIENCE, stream.answers.message()).await??;
@@ -103,7 +109,7 @@ pub async fn measure(cluster: &Cluster, load: WatchLoad) -> anyhow::Result<Watch
         let got = Arc::clone(&got);
         tokio::spawn(async move {
             while let Ok(Some(answer)) = stream.answers.message().await {
-                got.fetch_add(answer.events.len() as u64, Ordering::Relaxed);
+                got.fetch_add(answer.events, Ordering::Relaxed);
             }
         });
     }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use conformance::cluster::{Cluster, Program};
 use conformance::measure::{Load, Measured, machine, measure, table};
+use conformance::space_load::{self, SpaceLoad};
 use conformance::watch_load::{self, WatchLoad, Watched};
 
 /// Measure writes on both and write a table.
@@ -52,6 +53,18 @@ enum What {
         #[arg(long, default_value_t = 10_000)]
         idle: usize,
     },
+    /// Writes beside a snapshot, a compaction and a defragmentation.
+    Compaction {
+        /// Revisions to write first, and to compact.
+        #[arg(long, default_value_t = 1_000_000)]
+        revisions: u64,
+        /// Bytes of each value.
+        #[arg(long, default_value_t = 512)]
+        value_size: usize,
+        /// Writes per second meanwhile.
+        #[arg(long, default_value_t = 500)]
+        rate: u32,
+    },
 }
 
 #[tokio::main]
@@ -62,11 +75,27 @@ async fn main() -> anyhow::Result<()> {
     text.push_str(
         "- both: three members on this machine, default settings; load through all members\n\n",
     );
-    if let Some(What::Watch { watches, streams, idle }) = arguments.what {
-        let load = WatchLoad { watches, streams, idle, seconds: arguments.seconds };
-        let (etcd, synod) = watch_side_by_side(&arguments, load).await?;
-        text.push_str(&watch_load::table(load, &etcd, &synod)?);
-        return keep(&arguments, &text);
+    let seconds = arguments.seconds;
+    match arguments.what {
+        Some(What::Watch { watches, streams, idle }) => {
+            let load = WatchLoad { watches, streams, idle, seconds };
+            let (etcd, synod) = watch_side_by_side(&arguments, load).await?;
+            text.push_str(&watch_load::table(load, &etcd, &synod)?);
+            return keep(&arguments, &text);
+        }
+        Some(What::Compaction { revisions, value_size: value_bytes, rate }) => {
+            let load = SpaceLoad { revisions, value_bytes, rate, seconds };
+            let mut runs = [Vec::new(), Vec::new()];
+            for _ in 0..arguments.repeats {
+                for (program, all) in programs(&arguments).iter().zip(&mut runs) {
+                    let cluster = Cluster::start(program, &arguments.folder).await?;
+                    all.push(space_load::measure(&cluster, load).await?);
+                }
+            }
+            text.push_str(&space_load::table(load, &runs[0], &runs[1])?);
+            return keep(&arguments, &text);
+        }
+        None => {}
     }
     for &clients in &arguments.clients {
         let load = Load { clients, seconds: arguments.seconds };
@@ -95,9 +124,8 @@ async fn watch_side_by_side(
     load: WatchLoad,
 ) -> anyhow::Result<(Vec<Watched>, Vec<Watched>)> {
     let (mut etcd, mut synod) = (Vec::new(), Vec::new());
-    let programs = [Program::etcd(&arguments.etcd), Program::by_file_name(&arguments.synod)];
     for run in 1..=arguments.repeats {
-        for (program, all) in programs.iter().zip([&mut etcd, &mut synod]) {
+        for (program, all) in programs(arguments).iter().zip([&mut etcd, &mut synod]) {
             let cluster = Cluster::start(program, &arguments.folder).await?;
             let one = watch_load::measure(&cluster, load).await?;
             eprintln!("{}, run {run}: {:.0} events/s", program.name, one.per_second);
@@ -113,13 +141,8 @@ async fn side_by_side(
     load: Load,
 ) -> anyhow::Result<(Vec<Measured>, Vec<Measured>)> {
     let (mut etcd, mut synod) = (Vec::new(), Vec::new());
-    let programs = [
-        (Program::etcd(&arguments.etcd), &mut etcd),
-        (Program::by_file_name(&arguments.synod), &mut synod),
-    ];
-    let [(etcd_program, etcd), (synod_program, synod)] = programs;
     for run in 1..=arguments.repeats {
-        for (program, all) in [(&etcd_program, &mut *etcd), (&synod_program, &mut *synod)] {
+        for (program, all) in programs(arguments).iter().zip([&mut etcd, &mut synod]) {
             let cluster = Cluster::start(program, &arguments.folder).await?;
             let one = measure(&arguments.synod, &cluster, load)?;
             let (name, clients) = (program.name, load.clients);
@@ -127,7 +150,12 @@ async fn side_by_side(
             all.push(one);
         }
     }
-    Ok((std::mem::take(etcd), std::mem::take(synod)))
+    Ok((etcd, synod))
+}
+
+/// etcd first.
+fn programs(arguments: &Arguments) -> [Program; 2] {
+    [Program::etcd(&arguments.etcd), Program::by_file_name(&arguments.synod)]
 }
 
 /// `2026-01-31-1504.md`, from the date in the report.
