@@ -10,7 +10,8 @@
 //!
 //! Reading order:
 //!
-//! 1. `flags`, [`ServerFlags`] and [`ServerConfig`]: what the flags say, and what it means.
+//! 1. `flags`, [`ServerFlags`] and [`ServerConfig`]: what the flags say, and what it means;
+//!    [`discover`]: members that DNS names.
 //! 2. [`DataFolder`]: whose folder it is, and what may be done with it.
 //! 3. `engine`, `machine`, `flush`: the store on disk, behind the replicated log.
 //! 4. `member`: the parts put together; `events`: what the protocol tells.
@@ -26,6 +27,7 @@ mod auto_compaction;
 mod config;
 mod credentials;
 mod data_folder;
+mod discovery;
 mod disk_space;
 mod engine;
 mod events;
@@ -61,6 +63,7 @@ pub use config::{
     ServerFlags, SocketConfig, SpaceConfig, TlsConfig, TlsFiles, TlsVersions, Url, UrlError,
 };
 pub use data_folder::{DataFolder, DataFolderError, MemberIdentity};
+pub use discovery::{DiscoveryError, discover};
 pub use engine::{EngineError, RedbEngine};
 pub use flags::{Asked, FlagError, Settings, ValueError, help};
 pub use listener::ListenError;

@@ -3,7 +3,7 @@
 
 mod logging;
 
-use synod_server::{Asked, LogConfig, ServerConfig, ServerFlags};
+use synod_server::{Asked, LogConfig, ServerConfig, ServerFlags, discover};
 use tracing::{info, warn};
 
 use crate::version;
@@ -22,12 +22,13 @@ pub(crate) fn run(flags: &ServerFlags) -> anyhow::Result<()> {
             version::run();
             return Ok(());
         }
-        Asked::Serve(settings) => settings,
+        Asked::Serve(settings) => *settings,
     };
     logging::start(&LogConfig::read(&settings)?)?;
     for warning in settings.warnings() {
         warn!("{warning}");
     }
+    let settings = crate::client::block_on(async { Ok(discover(settings).await?) })?;
     let config = ServerConfig::read(&settings)?;
     info!(name = config.name, folder = %config.data_dir.display(), "configured");
     synod_server::run(config)?;

@@ -97,6 +97,12 @@ impl Url {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
+    /// The port; 0 of a unix socket.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Whether it is served with TLS.
     #[must_use]
     pub const fn is_tls(&self) -> bool {

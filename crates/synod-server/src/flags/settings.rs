@@ -73,6 +73,14 @@ impl Settings {
         }
     }
 
+    /// The same, with this text for a flag, which is one of its kind.
+    pub(crate) fn with(mut self, name: &'static str, text: String) -> Self {
+        let flag = Flag::find(name).expect("a flag of the table");
+        value::check(flag.kind, &text).expect("of the flag's kind");
+        self.given.insert(flag.name, text);
+        self
+    }
+
     /// What is to be told about them, once.
     #[must_use]
     pub fn warnings(&self) -> &[String] {

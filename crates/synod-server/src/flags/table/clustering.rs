@@ -37,10 +37,8 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("discovery-fallback", Choice(&["exit", "proxy"]), "exit", "When discovery fails")
         .ignored(UNUSED),
     flag("discovery-proxy", Text, "", "Discovery: HTTP proxy").ignored(UNUSED),
-    flag("discovery-srv", Text, "", "DNS domain whose SRV records name the members")
-        .refused(NO_SRV),
-    flag("discovery-srv-name", Text, "", "End of the SRV service's name: etcd-server-NAME")
-        .refused(NO_SRV),
+    flag("discovery-srv", Text, "", "DNS domain whose SRV records name the members"),
+    flag("discovery-srv-name", Text, "", "End of the SRV service's name: etcd-server-NAME"),
     flag("strict-reconfig-check", Bool, "true", "Refuse changes of members that cost the quorum"),
     flag("pre-vote", Bool, "true", "Ask before an election whether it would succeed")
         .ignored("a member that comes back never deposes a leader that others still hear"),
@@ -62,5 +60,4 @@ pub(super) const FLAGS: &[Flag] = &[
 
 const NO_SERVICE: &str =
     "discovery services are not built: name the members with --initial-cluster";
-const NO_SRV: &str = "members are not looked up in DNS yet: name them with --initial-cluster";
 const UNUSED: &str = "no discovery service is ever asked";
