@@ -6,7 +6,7 @@
 //! 2. [`EtcdError`], [`Refusal`]: every error etcd has, with its code and exact text.
 //! 3. [`request`]: from a message to a command of the store that cannot be malformed, or a refusal.
 //! 4. [`response`]: from the store's answer to a message; this cannot fail.
-//!    [`lease`]: both ways, for leases.
+//!    [`response::pieces`]: the same while it is read. [`lease`]: both ways, for leases.
 //! 5. [`json`]: the same messages as JSON, and the paths they have over HTTP.
 //! 6. [`watch`]: what a watch asks for, and events that are encoded once for all who watch.
 //! 7. [`alarm`], [`downgrade`]: what only concerns whoever looks after a cluster.

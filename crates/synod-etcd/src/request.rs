@@ -76,6 +76,23 @@ pub fn range(request: pb::RangeRequest) -> Result<Read, Refusal> {
     Ok(Read { range, serializable })
 }
 
+/// Understands a range that is to be answered in pieces.
+///
+/// # Errors
+/// As for a range, and if it asks for an order or bounds, which etcd does not answer so.
+pub fn range_stream(request: pb::RangeRequest) -> Result<Read, Refusal> {
+    let read = range(request)?;
+    let refuse = |text| Err(Refusal::own(Code::Unimplemented, text));
+    // etcd lets a target without an order pass, and then sorts each piece for itself.
+    if read.range.is_sorted() {
+        return refuse("RangeStream does not support custom sort orders");
+    }
+    if !read.range.bounds.is_open() {
+        return refuse("RangeStream does not support revision filters");
+    }
+    Ok(read)
+}
+
 /// Understands a put.
 ///
 /// # Errors

@@ -4,6 +4,8 @@
 //! those of the parts of a transaction carry the revision only, and that of a transaction within
 //! nothing.
 
+pub mod pieces;
+
 use synod_kv::{
     CompactResponse, DeleteRangeResponse, KeyValue, OpResponse, PutResponse, RangeResponse,
     Revision, TxnResponse,

@@ -13,8 +13,8 @@
 //! 7. `space`, [`Alarm`]: what counts against a quota, and what is refused when it is used up.
 //! 8. [`Engine`]: ordered bytes on disk, which hold the values by revision.
 //! 9. `snapshot`: all rows of an engine as one stream of bytes, out and in again.
-//! 10. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`Flusher`] writes
-//!     behind, [`Tail`] follows history.
+//! 10. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`RangePages`]
+//!     those that are long, [`Flusher`] writes behind, [`Tail`] follows history.
 //!
 //! ```text
 //!             command of the log                 reads of clients, watches
@@ -67,6 +67,7 @@ mod leases;
 mod memory;
 mod needs;
 mod overlay;
+mod pages;
 mod read;
 mod reader;
 mod response;
@@ -104,6 +105,7 @@ pub use lease::{
     LeaseIds, LeaseKeepAliveResponse, LeaseRevokeResponse, LeaseStatus, TooManyLeases,
 };
 pub use memory::MemoryEngine;
+pub use pages::{OpPages, PageLimits, PagesError, RangeFacts, RangePages, TxnPages, Weigh};
 pub use reader::{HashKv, ReadTxnError, Reader, Sizes};
 pub use response::{
     ApplyError, CompactResponse, DeleteRangeResponse, KeyValue, OpResponse, PutResponse,

@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 use crate::command::{Range, SortOrder, SortTarget};
 use crate::engine::Engine;
 use crate::error::{ReadError, StorageError};
+use crate::history::Floor;
 use crate::key::KeyRange;
 use crate::response::{KeyValue, RangeResponse};
 use crate::revision::Revision;
@@ -50,6 +51,7 @@ pub(crate) struct Snapshot<'a, V, E> {
 }
 
 /// A live key met on a walk; its value comes later, if it is wanted.
+#[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) key: Bytes,
     version: Version,
@@ -137,6 +139,28 @@ impl<'a, V: View, E: Engine> Snapshot<'a, V, E> {
         Ok(())
     }
 
+    /// Tells keys with their values, one at a time: memory holds one value that comes from the
+    /// engine, and those of the others that memory holds anyway.
+    pub(crate) fn load_each(
+        &self,
+        found: Vec<Found>,
+        at: Revision,
+        tell: &mut dyn FnMut(KeyValue),
+    ) -> Result<(), ReadError<E::Error>> {
+        let here: Vec<Option<Bytes>> = self.view.look(|state| {
+            let row = |key: &Found| state.overlay.get(key.version.at);
+            found.iter().map(|key| row(key).map(|row| row.value.clone())).collect()
+        });
+        for (mut key, value) in found.into_iter().zip(here) {
+            key.value = match value {
+                Some(value) => value,
+                None => self.load_one(&key, at)?,
+            };
+            tell(key.into_key_value());
+        }
+        Ok(())
+    }
+
     fn load_one(&self, key: &Found, at: Revision) -> Result<Bytes, ReadError<E::Error>> {
         let row_key = row::row_key(key.version.at);
         if let Some(bytes) = self.engine.get(&row_key).map_err(StorageError::Engine)? {
@@ -207,7 +231,7 @@ impl<'a, V: View, E: Engine> Snapshot<'a, V, E> {
     }
 
     /// Counts by the tree's own counts, which are of the newest state: none if it has moved on.
-    fn count_at_once(
+    pub(crate) fn count_at_once(
         &self,
         keys: &KeyRange,
         at: Revision,
@@ -216,12 +240,15 @@ impl<'a, V: View, E: Engine> Snapshot<'a, V, E> {
             if at < state.meta.compact {
                 return Err(ReadError::Compacted { requested: at, compacted: state.meta.compact });
             }
-            let live = || state.tree.live_between(keys.start().as_bytes(), keys.end_bound());
-            Ok((at == state.current()).then(live).map(count))
+            Ok(state.count_live(keys, at))
         })
     }
 
-    fn count_by_walk(&self, keys: &KeyRange, at: Revision) -> Result<u64, ReadError<E::Error>> {
+    pub(crate) fn count_by_walk(
+        &self,
+        keys: &KeyRange,
+        at: Revision,
+    ) -> Result<u64, ReadError<E::Error>> {
         let mut walk = Walk::new(keys, at);
         let mut counted = 0;
         while let Some(chunk) = walk.next_chunk(self.view, usize::MAX)? {
@@ -274,6 +301,17 @@ impl Found {
         &self.value
     }
 
+    /// How long its value is.
+    pub(crate) fn value_len(&self) -> u64 {
+        self.live.bytes - u64::try_from(self.key.len()).unwrap_or(u64::MAX)
+    }
+
+    /// The same without the value.
+    pub(crate) fn without_value(&self) -> Self {
+        let Self { key, version, live, value: _ } = self;
+        Self { key: key.clone(), version: *version, live: *live, value: Bytes::new() }
+    }
+
     /// What a client sees of it.
     pub(crate) fn into_key_value(self) -> KeyValue {
         row::key_value(self.key, self.value, &self.version)
@@ -286,12 +324,28 @@ pub(crate) struct Walk<'a> {
     at: Revision,
     /// The next key to visit; none at the end.
     next: Option<Bytes>,
+    floor: Floor,
 }
 
 impl<'a> Walk<'a> {
     /// Walks over the keys that exist at a revision.
     pub(crate) fn new(keys: &'a KeyRange, at: Revision) -> Self {
-        Self { keys, at, next: Some(keys.start().as_bytes().clone()) }
+        Self::resume(keys, at, Some(keys.start().as_bytes().clone()), Floor::Compact)
+    }
+
+    /// Walks on from where another walk was.
+    pub(crate) const fn resume(
+        keys: &'a KeyRange,
+        at: Revision,
+        next: Option<Bytes>,
+        floor: Floor,
+    ) -> Self {
+        Self { keys, at, next, floor }
+    }
+
+    /// The next key to visit; none at the end.
+    pub(crate) fn next(&self) -> Option<Bytes> {
+        self.next.clone()
     }
 
     /// At most `most` keys, after at most [`CHUNK_KEYS`] visited; none at the end of the range.
@@ -306,7 +360,10 @@ impl<'a> Walk<'a> {
         let mut found = Vec::new();
         let mut visited = 0;
         view.look(|state| {
-            let compacted = state.meta.compact;
+            let compacted = match self.floor {
+                Floor::Compact => state.meta.compact,
+                Floor::Reclaimed => state.reclaimed(),
+            };
             if at < compacted {
                 return Err(ReadError::Compacted { requested: at, compacted });
             }
@@ -353,7 +410,7 @@ fn holds(compare: &Compare, key: Option<&Found>) -> bool {
 }
 
 /// Puts keys, which come by key upward, into the order asked for. Equal ones stay as they are.
-fn sort(found: &mut [Found], range: &Range) {
+pub(crate) fn sort(found: &mut [Found], range: &Range) {
     let by_target = |a: &Found, b: &Found| match range.sort.target {
         SortTarget::Key => a.key.cmp(&b.key),
         SortTarget::Version => a.live.version.cmp(&b.live.version),

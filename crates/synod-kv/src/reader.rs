@@ -7,21 +7,20 @@ use bytes::Bytes;
 use crate::alarm::Alarm;
 use crate::auth::AuthError;
 use crate::caller::{Caller, Need};
-use crate::command::Range;
 use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::error::{ReadError, StorageError};
 use crate::history::{self, Floor, History, HistoryLimits, Span};
 use crate::key::KeyRange;
 use crate::lease::LeaseStatus;
+use crate::pages::PagesError;
 use crate::read::{CHUNK_KEYS, Snapshot, Walk};
-use crate::response::{KeyValue, OpResponse, RangeResponse, TxnResponse};
+use crate::response::KeyValue;
 use crate::revision::Revision;
 use crate::snapshot::{Arriving, SnapshotOrigin, SnapshotSource};
 use crate::state::State;
 use crate::store::Shared;
 use crate::tail::Tail;
-use crate::txn::{Op, Txn};
 
 /// Answers reads, on any thread. Cheap to clone.
 #[derive(Debug)]
@@ -71,6 +70,21 @@ pub enum ReadTxnError<F> {
     /// It cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError<F>),
+    /// The orders it asks for need longer lists than there may be.
+    #[error("the orders need lists of more than {bytes_max} bytes")]
+    ListTooLarge {
+        /// The bound.
+        bytes_max: u64,
+    },
+}
+
+impl<F> From<PagesError<F>> for ReadTxnError<F> {
+    fn from(error: PagesError<F>) -> Self {
+        match error {
+            PagesError::Read(error) => Self::Read(error),
+            PagesError::ListTooLarge { bytes_max } => Self::ListTooLarge { bytes_max },
+        }
+    }
 }
 
 impl<E: Engine> Reader<E> {
@@ -93,7 +107,7 @@ impl<E: Engine> Reader<E> {
     }
 
     /// Looks at the store as it is at one moment, at which the caller has what is needed.
-    fn open(
+    pub(crate) fn open(
         &self,
         caller: &Caller,
         needs: impl FnOnce() -> Vec<Need>,
@@ -107,36 +121,6 @@ impl<E: Engine> Reader<E> {
             state.current()
         };
         Ok(Snapshot::at(state, engine, current))
-    }
-
-    /// Answers a range.
-    ///
-    /// # Errors
-    /// If the caller may not read it; if its revision is compacted (before or during the read) or
-    /// in the future; if the engine fails.
-    pub fn range(
-        &self,
-        caller: &Caller,
-        range: &Range,
-    ) -> Result<RangeResponse, ReadError<E::Error>> {
-        self.open(caller, || range.needs())?.range(range)
-    }
-
-    /// Answers a transaction that only reads, from one revision.
-    ///
-    /// # Errors
-    /// If it may write; if the caller may not read all it names; if a range of the branch taken
-    /// names a revision that is compacted or in the future; if the engine fails.
-    pub fn txn(&self, caller: &Caller, txn: &Txn) -> Result<TxnResponse, ReadTxnError<E::Error>> {
-        if !txn.is_read_only() {
-            return Err(ReadTxnError::Writes);
-        }
-        let snapshot = self.open(caller, || txn.needs()).map_err(ReadError::Denied)?;
-        let mut branches = Vec::new();
-        snapshot.branches(txn, &mut branches)?;
-        let mut response = answer(&snapshot, txn, &mut branches.into_iter())?;
-        response.revision = snapshot.revision();
-        Ok(response)
     }
 
     /// The current revision.
@@ -404,29 +388,4 @@ impl<E> Clone for Reader<E> {
     }
 }
 
-type Read<'a, E> = Snapshot<'a, parking_lot::RwLock<State>, E>;
-
-/// Answers the branches taken. A refusal leaves nothing behind, so ranges are checked as they come.
-fn answer<E: Engine>(
-    snapshot: &Read<'_, E>,
-    txn: &Txn,
-    branches: &mut dyn Iterator<Item = bool>,
-) -> Result<TxnResponse, ReadError<E::Error>> {
-    let succeeded = branches.next().expect("a branch was chosen for each transaction on the path");
-    let mut responses = Vec::new();
-    for op in txn.branch(succeeded) {
-        match op {
-            Op::Range(range) => {
-                snapshot.check_revision(range)?;
-                responses.push(OpResponse::Range(snapshot.range(range)?));
-            }
-            Op::Txn(nested) => {
-                responses.push(OpResponse::Txn(answer(snapshot, nested, branches)?));
-            }
-            Op::Put(_) | Op::DeleteRange(_) => {
-                unreachable!("a read-only transaction has only reads")
-            }
-        }
-    }
-    Ok(TxnResponse { revision: Revision::ZERO, succeeded, responses })
-}
+pub(crate) type Read<'a, E> = Snapshot<'a, parking_lot::RwLock<State>, E>;

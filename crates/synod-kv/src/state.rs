@@ -11,6 +11,7 @@ use crate::alarms::{self, Alarms};
 use crate::auth::{Auth, AuthCommand, AuthError};
 use crate::caller::{Caller, Need};
 use crate::garbage::Graveyard;
+use crate::key::KeyRange;
 use crate::leases::{LeaseChange, Leases, Terms};
 use crate::overlay::{Overlay, Plan};
 use crate::response::ApplyError;
@@ -70,6 +71,13 @@ impl State {
     /// The revision a read sees now: within a command that has made changes, the next one.
     pub(crate) const fn current(&self) -> Revision {
         if self.changes == 0 { self.meta.revision } else { self.meta.revision.next() }
+    }
+
+    /// How many keys of a range live at a revision, if that is the newest one: the tree counts
+    /// those only.
+    pub(crate) fn count_live(&self, keys: &KeyRange, at: Revision) -> Option<u64> {
+        let live = || self.tree.live_between(keys.start().as_bytes(), keys.end_bound());
+        (at == self.current()).then(|| u64::try_from(live()).unwrap_or(u64::MAX))
     }
 
     /// The next slot to replay after a crash.

@@ -4,8 +4,11 @@
 //! is therefore held back from being reclaimed: a follower that keeps up misses nothing, whatever
 //! is compacted. It must keep up, or drop its tail: rows wait for it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::engine::Engine;
 use crate::error::ReadError;
@@ -21,27 +24,52 @@ pub struct Tail<E> {
     next: Revision,
 }
 
-/// What a tail holds back: what a read at this revision or later sees.
+/// What is held back from being reclaimed: what a read at this revision or later sees.
 #[derive(Debug)]
-pub(crate) struct Hold(AtomicI64);
+pub(crate) struct Hold {
+    /// By the tail.
+    tail: AtomicI64,
+    /// By how many reads that are under way, by the revision they read.
+    reads: Mutex<BTreeMap<Revision, usize>>,
+}
 
 /// Nobody holds anything.
 const FREE: i64 = i64::MAX;
 
 impl Default for Hold {
     fn default() -> Self {
-        Self(AtomicI64::new(FREE))
+        Self { tail: AtomicI64::new(FREE), reads: Mutex::default() }
     }
 }
 
 impl Hold {
     pub(crate) fn revision(&self) -> Revision {
-        Revision::new(self.0.load(Ordering::Acquire))
+        let tail = Revision::new(self.tail.load(Ordering::Acquire));
+        let read = self.reads.lock().first_key_value().map(|(revision, _)| *revision);
+        read.map_or(tail, |read| read.min(tail))
+    }
+
+    /// A read begins to hold what it sees.
+    pub(crate) fn begin(&self, at: Revision) {
+        *self.reads.lock().entry(at).or_default() += 1;
+    }
+
+    /// A read holds nothing more.
+    ///
+    /// # Panics
+    /// If none began to hold this revision.
+    pub(crate) fn end(&self, at: Revision) {
+        let mut reads = self.reads.lock();
+        let count = reads.get_mut(&at).expect("who ends to hold has begun to");
+        *count -= 1;
+        if *count == 0 {
+            reads.remove(&at);
+        }
     }
 
     /// Holds what came before this revision, and all from there on.
     fn set(&self, next: Revision) -> i64 {
-        self.0.swap(next.previous().as_i64(), Ordering::AcqRel)
+        self.tail.swap(next.previous().as_i64(), Ordering::AcqRel)
     }
 }
 
@@ -93,6 +121,6 @@ impl<E: Engine> Tail<E> {
 
 impl<E> Drop for Tail<E> {
     fn drop(&mut self) {
-        self.shared.hold.0.store(FREE, Ordering::Release);
+        self.shared.hold.tail.store(FREE, Ordering::Release);
     }
 }

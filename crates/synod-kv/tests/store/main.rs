@@ -12,5 +12,6 @@ mod lease;
 mod model;
 mod model_space;
 mod oracle;
+mod pages;
 mod snapshot;
 mod space;

@@ -267,6 +267,7 @@ proptest! {
                 refusal::<()>(Err(error)),
                 model.clone().txn(&txn, &model).err()
             ),
+            Err(error @ ReadTxnError::ListTooLarge { .. }) => panic!("{error}"),
         }
     }
 
