@@ -206,7 +206,8 @@ impl Range {
     }
 
     /// The revision it names, unless that means the current one.
-    pub(crate) fn past_revision(&self) -> Option<Revision> {
+    #[must_use]
+    pub fn past_revision(&self) -> Option<Revision> {
         self.revision.filter(|revision| *revision > Revision::ZERO)
     }
 }

@@ -265,6 +265,21 @@ impl<E: Engine> RangePages<E> {
         self.left == 0
     }
 
+    /// What the next key counts; none at the end.
+    ///
+    /// # Errors
+    /// If what comes next is compacted.
+    ///
+    /// # Panics
+    /// As [`RangePages::next_page`].
+    pub fn next_weight(&mut self) -> Result<Option<u64>, ReadError<E::Error>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.refill()?;
+        Ok(self.pending.front().map(|found| self.weight(found)))
+    }
+
     /// Holds what it has still to read: from now on, no compaction ends it. What it holds is not
     /// reclaimed, so that is for a bounded time.
     ///
@@ -302,6 +317,9 @@ impl<E: Engine> RangePages<E> {
         limits: PageLimits,
         tell: &mut dyn FnMut(KeyValue),
     ) -> Result<(), ReadError<E::Error>> {
+        if !self.holds {
+            self.snapshot().check_kept(self.at)?;
+        }
         let (mut keys, mut bytes, mut is_full) = (0, 0, false);
         while self.left > 0 && !is_full {
             self.refill()?;

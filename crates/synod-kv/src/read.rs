@@ -223,6 +223,11 @@ impl<'a, V: View, E: Engine> Snapshot<'a, V, E> {
         if requested > self.current {
             return Err(ReadError::FutureRevision { requested, current: self.current });
         }
+        self.check_kept(requested)
+    }
+
+    /// Checks that a revision is not compacted.
+    pub(crate) fn check_kept(&self, requested: Revision) -> Result<(), ReadError<E::Error>> {
         let compacted = self.view.look(|state| state.meta.compact);
         if requested < compacted {
             return Err(ReadError::Compacted { requested, compacted });

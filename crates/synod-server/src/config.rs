@@ -24,7 +24,7 @@ pub use error::ConfigError;
 pub use restored::RestoredMember;
 pub use sections::{
     AuthConfig, AuthToken, AutoCompaction, HttpConfig, LimitsConfig, LogConfig, LogFormat,
-    LogOutput, PaceConfig, SpaceConfig,
+    LogOutput, PaceConfig, RangeLimits, SpaceConfig,
 };
 pub use tls::{TlsConfig, TlsFiles, TlsVersions};
 pub use url::{Url, UrlError};

@@ -59,8 +59,9 @@ mod watch;
 pub use auth::TokenOptionsError;
 pub use config::{
     AuthConfig, AuthToken, AutoCompaction, ClusterState, ConfigError, HttpConfig, LimitsConfig,
-    LogConfig, LogFormat, LogOutput, MemberConfig, PaceConfig, RestoredMember, ServerConfig,
-    ServerFlags, SocketConfig, SpaceConfig, TlsConfig, TlsFiles, TlsVersions, Url, UrlError,
+    LogConfig, LogFormat, LogOutput, MemberConfig, PaceConfig, RangeLimits, RestoredMember,
+    ServerConfig, ServerFlags, SocketConfig, SpaceConfig, TlsConfig, TlsFiles, TlsVersions, Url,
+    UrlError,
 };
 pub use data_folder::{DataFolder, DataFolderError, MemberIdentity};
 pub use discovery::{DiscoveryError, discover};

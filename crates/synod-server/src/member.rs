@@ -36,7 +36,7 @@ use crate::random::random;
 use crate::renewals::Renewals;
 use crate::round_trip::{Found, RoundTrips};
 use crate::server::FatalSink;
-use crate::service::{self, Context};
+use crate::service::{self, Context, RangeBudget};
 use crate::space::Space;
 use crate::tls::{ServerTls, TlsError};
 use crate::watch::{HubOptions, Watches};
@@ -337,6 +337,7 @@ impl Parts {
             access: Access::new(&config.http),
             passwords,
             tokens,
+            ranges: RangeBudget::new(config.limits.ranges, config.request_timeout()),
             long_reads: Semaphore::new(LONG_READS_MAX),
             snapshots: Arc::new(Semaphore::new(service::SNAPSHOTS_MAX)),
         }

@@ -15,6 +15,7 @@ mod lock;
 mod maintenance;
 mod move_leader;
 mod queue;
+mod range;
 mod refusal;
 mod snapshot;
 mod too_large;
@@ -60,6 +61,7 @@ use crate::tls::ServerTls;
 use crate::watch::Watches;
 pub(crate) use access::{mismatch, propose};
 pub(crate) use cluster::about;
+pub(crate) use range::{Held, RangeBudget};
 pub(crate) use snapshot::SNAPSHOTS_MAX;
 
 /// What every service needs.
@@ -89,6 +91,8 @@ pub(crate) struct Context {
     pub(crate) passwords: Passwords,
     /// Issues tokens and reads them.
     pub(crate) tokens: Tokens,
+    /// What answers to ranges hold.
+    pub(crate) ranges: RangeBudget,
     /// Long reads at a time.
     pub(crate) long_reads: Semaphore,
     /// Snapshots that are sent to clients at a time.
@@ -212,6 +216,7 @@ impl Services {
     ) -> Result<hyper::Response<Body>, Infallible> {
         let (request, call) = self.context.metrics.calls.begin(request);
         let response = self.dispatch(request).await.map(too_large::in_etcds_words)?;
+        let response = range::unpack(response);
         Ok(call.answered(response))
     }
 

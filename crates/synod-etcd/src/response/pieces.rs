@@ -105,6 +105,18 @@ impl<E: Engine> Pieces<E> {
         self.pieces.is_empty()
     }
 
+    /// How much is read at least, when it is read on.
+    ///
+    /// # Errors
+    /// If a range cannot be read any more.
+    pub fn next_len(&mut self) -> Result<u64, ReadError<E::Error>> {
+        match self.pieces.front_mut() {
+            Some(Piece::Known(bytes)) => Ok(number(bytes.len())),
+            Some(Piece::Range(pages)) => Ok(pages.next_weight()?.unwrap_or(0)),
+            None => Ok(0),
+        }
+    }
+
     /// Its ranges.
     pub fn ranges(&mut self) -> impl Iterator<Item = &mut RangePages<E>> {
         self.pieces.iter_mut().filter_map(|piece| match piece {

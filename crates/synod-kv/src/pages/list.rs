@@ -31,21 +31,41 @@ impl<'a> List<'a> {
         &mut self,
         snapshot: &Snapshot<'_, V, E>,
         at: Revision,
-        mut chunk: Vec<Found>,
+        chunk: Vec<Found>,
     ) -> Result<(), PagesError<E::Error>> {
-        self.bytes += chunk.iter().map(|found| self.cost(found)).sum::<u64>();
-        if self.bytes > self.bytes_max {
-            self.shorten();
-            self.bytes += chunk.iter().map(|found| self.cost(found)).sum::<u64>();
+        let mut part = Vec::new();
+        let mut bytes = 0;
+        for found in chunk {
+            let cost = self.cost(&found);
+            if bytes + cost > self.bytes_max / 4 {
+                self.take_part(snapshot, at, std::mem::take(&mut part))?;
+                bytes = 0;
+            }
+            bytes += cost;
+            part.push(found);
         }
+        self.take_part(snapshot, at, part)
+    }
+
+    fn take_part<V: View, E: Engine>(
+        &mut self,
+        snapshot: &Snapshot<'_, V, E>,
+        at: Revision,
+        mut part: Vec<Found>,
+    ) -> Result<(), PagesError<E::Error>> {
+        let bytes: u64 = part.iter().map(|found| self.cost(found)).sum();
+        if self.bytes + bytes > self.bytes_max {
+            self.shorten();
+        }
+        self.bytes += bytes;
         if self.bytes > self.bytes_max {
             return Err(PagesError::ListTooLarge { bytes_max: self.bytes_max });
         }
         if self.range.sort.target == SortTarget::Value {
-            snapshot.load(&mut chunk, at)?;
+            snapshot.load(&mut part, at)?;
         }
-        self.found.append(&mut chunk);
-        // Not at every chunk: sorting costs more than the memory of a few.
+        self.found.append(&mut part);
+        // Not at every key: sorting costs more than the memory of a few.
         if self.found.len() > self.wanted.saturating_mul(2).saturating_add(CHUNK_KEYS) {
             self.shorten();
         }

@@ -76,6 +76,8 @@ pub struct HttpConfig {
 pub struct LimitsConfig {
     /// What one request may cost.
     pub request: Limits,
+    /// How much memory the answers to ranges may take.
+    pub ranges: RangeLimits,
     /// The most connections of clients at a time.
     pub connections_max: usize,
     /// The most streams of one connection at a time.
@@ -86,6 +88,15 @@ pub struct LimitsConfig {
     pub keep_alive_timeout: Duration,
     /// The most learners of the cluster.
     pub learners_max: u64,
+}
+
+/// How much memory the answers to ranges may take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RangeLimits {
+    /// One range.
+    pub request_bytes: u64,
+    /// All ranges of the member.
+    pub member_bytes: u64,
 }
 
 /// What is told of what takes long, and how often idle watchers hear.
@@ -241,6 +252,7 @@ impl LimitsConfig {
                 request_bytes_max: size("max-request-bytes", REQUEST_BYTES_MAX)?,
                 txn_ops_max: size("max-txn-ops", TXN_OPS_MAX)?,
             },
+            ranges: ranges(settings)?,
             connections_max: size("max-client-connections", CONNECTIONS_MAX)?,
             streams_max: u32::try_from(streams).unwrap_or(u32::MAX),
             keep_alive_interval: Some(interval)
@@ -300,6 +312,16 @@ impl LogConfig {
     }
 }
 
+/// One range has room for its window at least, and leaves others some.
+fn ranges(settings: &Settings) -> Result<RangeLimits, ConfigError> {
+    let flag = "max-range-bytes";
+    let member_bytes = within(flag, settings.uint(flag), RANGES_BYTES_MIN, RANGES_BYTES_MAX)?;
+    let flag = "max-range-request-bytes";
+    let request = settings.uint(flag);
+    let request_bytes = within(flag, request, RANGE_BYTES_MIN, member_bytes / 2)?;
+    Ok(RangeLimits { request_bytes, member_bytes })
+}
+
 /// The value, if it is within its bounds.
 pub(super) fn within(
     flag: &'static str,
@@ -319,6 +341,11 @@ const QUOTA_DEFAULT_BYTES: u64 = 2 << 30;
 const REQUEST_BYTES_MAX: u64 = 8 << 20;
 /// Each operation has a place in an answer of bounded size.
 const TXN_OPS_MAX: u64 = 1 << 20;
+/// Twice the largest value.
+const RANGE_BYTES_MIN: u64 = 2 * REQUEST_BYTES_MAX;
+const RANGES_BYTES_MIN: u64 = 4 * REQUEST_BYTES_MAX;
+/// The memory of no machine yet.
+const RANGES_BYTES_MAX: u64 = 1 << 50;
 const CONNECTIONS_MAX: u64 = 1 << 24;
 /// A century.
 const TTL_MAX_SECONDS: u64 = 100 * 365 * 24 * 3600;

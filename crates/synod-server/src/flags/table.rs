@@ -32,6 +32,18 @@ const OWN: &[Flag] = &[
         "Most connections of clients at a time, over all client listeners",
     ),
     flag(
+        "max-range-bytes",
+        super::Kind::Uint,
+        "536870912",
+        "Bytes of memory that the answers to all ranges under way may take together",
+    ),
+    flag(
+        "max-range-request-bytes",
+        super::Kind::Uint,
+        "268435456",
+        "Bytes of memory that one range may take: in the order of keys it takes 2 MiB at most",
+    ),
+    flag(
         "config-file",
         Text,
         "",

@@ -24,10 +24,15 @@ impl Frames {
         self.0.extend_from_slice(piece);
     }
 
+    /// How long the next message is, as soon as its head is here.
+    pub(super) fn next_len(&self) -> Option<usize> {
+        let head: [u8; 4] = self.0.get(1..HEAD_BYTES)?.try_into().ok()?;
+        usize::try_from(u32::from_be_bytes(head)).ok()
+    }
+
     /// The next message, if it is here in full.
     pub(super) fn next(&mut self) -> Option<Bytes> {
-        let head: [u8; 4] = self.0.get(1..HEAD_BYTES)?.try_into().ok()?;
-        let len = usize::try_from(u32::from_be_bytes(head)).ok()?;
+        let len = self.next_len()?;
         if self.0.len() < HEAD_BYTES + len {
             return None;
         }

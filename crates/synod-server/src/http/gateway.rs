@@ -4,6 +4,7 @@
 //! process; so what they check, refuse and count holds here, too.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -19,10 +20,16 @@ use tonic::{Code, Status};
 use super::frames::{self, Frames};
 use super::lines::{Lines, Requests};
 use super::{JSON, refused};
-use crate::service::Services;
+use crate::service::{Held, Services};
 
 /// The body of a request that is not a stream comes within this time.
 const BODY: Duration = Duration::from_secs(60);
+
+/// An answer that is longer takes from the budget of ranges: its JSON is built whole.
+const SMALL_BYTES: usize = 64 << 10;
+
+/// How much the message, what it is read into and its JSON take, in lengths of the message.
+const JSON_FACTOR: u64 = 6;
 
 /// Whether a path belongs to the gateway.
 pub(super) fn is_for(path: &str) -> bool {
@@ -61,19 +68,38 @@ async fn unary(
     bytes_max: usize,
 ) -> Result<Response<Body>, Status> {
     let request = transcoded(call, request, bytes_max).await?;
+    let context = Arc::clone(services.context());
     let mut body = sent(services, request).await?.into_body();
-    let (mut frames, mut answer) = (Frames::default(), None);
+    let (mut frames, mut answer, mut held) = (Frames::default(), None, None);
     while let Some(frame) = next_frame(&mut body).await {
         match frame?.into_data() {
             Ok(piece) => frames.push(&piece),
             Err(frame) => ended(frame.trailers_ref())?,
+        }
+        if held.is_none()
+            && let Some(len) = frames.next_len().filter(|len| *len > SMALL_BYTES)
+        {
+            let len = u64::try_from(len).unwrap_or(u64::MAX);
+            held = Some(context.ranges.reserve(len.saturating_mul(JSON_FACTOR)).await?);
         }
         answer = answer.or_else(|| frames.next());
     }
     let answer = answer.ok_or_else(|| Status::internal("synod: a call without an answer"))?;
     let mut json = Vec::new();
     call.answer(answer, &mut json).map_err(|error| Status::internal(error.to_string()))?;
-    Ok(told(Body::new(Full(Some(json.into())))))
+    Ok(told(Body::new(Full(Some(Bytes::from_owner(HeldJson { json, _held: held }))))))
+}
+
+/// The answer's JSON, and the memory that it and its message were lent.
+struct HeldJson {
+    json: Vec<u8>,
+    _held: Option<Held>,
+}
+
+impl AsRef<[u8]> for HeldJson {
+    fn as_ref(&self) -> &[u8] {
+        &self.json
+    }
 }
 
 async fn answers(

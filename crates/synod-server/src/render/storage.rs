@@ -63,6 +63,8 @@ fn disk(page: &mut Page, context: &Context) {
 }
 
 fn store(page: &mut Page, context: &Context) {
+    let lent = context.ranges.held_bytes();
+    page.gauge("synod_range_held_bytes", "Memory lent to answers to ranges under way.", lent);
     // Without a quota nothing is near it, so it is as large as can be.
     let quota = context.config.space.quota_bytes;
     let quota = quota.map_or_else(|| "+Inf".to_owned(), |bytes| bytes.to_string());

@@ -249,11 +249,19 @@ impl Context {
         if short {
             return read(self, &self.who(caller).await?);
         }
-        let permit = self.long_reads.acquire().await.expect("nobody closes the semaphore");
         let (context, who) = (Arc::clone(self), self.who(caller).await?);
-        let answer = tokio::task::spawn_blocking(move || read(&context, &who)).await;
+        self.read_on(move || read(&context, &who)).await?
+    }
+
+    /// Goes on with a read that began by [`Context::read`], on a thread for long ones.
+    pub(super) async fn read_on<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let permit = self.long_reads.acquire().await.expect("nobody closes the semaphore");
+        let answer = tokio::task::spawn_blocking(read).await;
         drop(permit);
-        answer.unwrap_or_else(|error| Err(refusal::failed(&error)))
+        answer.map_err(|error| refusal::failed(&error))
     }
 
     /// A new stream of watches, which has none yet.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::kv_server::Kv;
-use synod_etcd::{Refusal, request, response};
+use synod_etcd::{request, response};
 use synod_kv::{Command, KeyRange, Op, Range, Response as StoreResponse, Txn};
+use tonic::codegen::tokio_stream::{self, Empty};
 use tonic::{Request, Response, Status};
 
-use super::access::{Caller, mismatch};
-use super::{Context, refusal};
+use super::access::mismatch;
+use super::{Context, range};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -30,14 +31,23 @@ impl Kv for KvService {
             self.0.linearize(&caller).await?;
         }
         let short = is_short(&range);
-        let answer = self
-            .0
-            .read(&caller, short, move |context, who| {
-                let range = context.reader.range(who, &range);
-                range.map_err(|error| context.refuse(refusal::of_range(error)))
-            })
-            .await?;
-        Ok(Response::new(response::range(self.0.stamp(), answer)))
+        let body = range::range(&self.0, &caller, range, short).await?;
+        Ok(range::carry(pb::RangeResponse::default(), body))
+    }
+
+    type RangeStreamStream = Empty<Result<pb::RangeStreamResponse, Status>>;
+
+    async fn range_stream(
+        &self,
+        request: Request<pb::RangeRequest>,
+    ) -> Answer<Self::RangeStreamStream> {
+        let caller = self.0.caller(&request)?;
+        let request::Read { range, serializable } = request::range_stream(request.into_inner())?;
+        if !serializable {
+            self.0.linearize(&caller).await?;
+        }
+        let body = range::stream(&self.0, &caller, range).await?;
+        Ok(range::carry(tokio_stream::empty(), body))
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Answer<pb::PutResponse> {
@@ -74,8 +84,9 @@ impl Kv for KvService {
             if !serializable {
                 self.0.linearize(&caller).await?;
             }
-            let answer = self.read_txn(&caller, txn).await?;
-            return Ok(Response::new(response::txn(self.0.stamp(), answer)));
+            let short = is_short_txn(&txn);
+            let body = range::txn(&self.0, &caller, txn, short).await?;
+            return Ok(range::carry(pb::TxnResponse::default(), body));
         }
         match self.0.propose(&caller, &Command::Txn(txn)).await? {
             StoreResponse::Txn(txn) => Ok(Response::new(response::txn(self.0.stamp(), txn))),
@@ -103,26 +114,22 @@ impl Kv for KvService {
     }
 }
 
-impl KvService {
-    async fn read_txn(&self, caller: &Caller, txn: Txn) -> Result<synod_kv::TxnResponse, Refusal> {
-        let short = txn.success().iter().chain(txn.failure()).all(|op| match op {
-            Op::Range(range) => is_short(range),
-            Op::Put(_) | Op::DeleteRange(_) | Op::Txn(_) => false,
-        });
-        self.0
-            .read(caller, short, move |context, who| {
-                let answer = context.reader.txn(who, &txn);
-                answer.map_err(|error| context.refuse(refusal::of_txn(error)))
-            })
-            .await
-    }
-}
-
-/// Whether it is cheap to answer. Sorting and filtering look at every key, whatever the limit.
+/// Whether it is cheap to measure. Sorting and filtering look at every key, whatever the limit; and
+/// so does counting in the past.
 fn is_short(range: &Range) -> bool {
     let limited = range.limit.is_some_and(|limit| limit.get() <= SHORT_RANGE_KEYS);
     let plain = range.bounds.is_open() && range.sort == synod_kv::Sort::default();
-    matches!(range.keys, KeyRange::Single(_)) || (plain && (limited || range.count_only))
+    let newest = range.past_revision().is_none();
+    matches!(range.keys, KeyRange::Single(_)) || (plain && newest && (limited || range.count_only))
+}
+
+fn is_short_txn(txn: &Txn) -> bool {
+    let compared = txn.compares().iter().all(|one| matches!(one.keys, KeyRange::Single(_)));
+    compared
+        && txn.success().iter().chain(txn.failure()).all(|op| match op {
+            Op::Range(range) => is_short(range),
+            Op::Put(_) | Op::DeleteRange(_) | Op::Txn(_) => false,
+        })
 }
 
 /// Whether this member's own state will do: as in etcd, if every operation of the two branches is

@@ -50,7 +50,7 @@ pub(super) fn of_range(error: ReadError<EngineError>) -> Result<Refusal, String>
 pub(super) fn of_txn(error: ReadTxnError<EngineError>) -> Result<Refusal, String> {
     match error {
         ReadTxnError::Read(error) => of_range(error),
-        ReadTxnError::Writes => Ok(failed(&error)),
+        ReadTxnError::Writes | ReadTxnError::ListTooLarge { .. } => Ok(failed(&error)),
     }
 }
 

@@ -33,8 +33,13 @@ pub(crate) struct Members {
 
 impl Members {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts them with more flags.
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let configs = configs(folder.path());
+        let configs = configs(folder.path(), flags);
         let mut servers = Vec::new();
         for config in &configs {
             servers.push(Server::start(config.clone()).await.unwrap());
@@ -83,7 +88,7 @@ impl Members {
     }
 }
 
-fn configs(dir: &Path) -> Vec<ServerConfig> {
+fn configs(dir: &Path, flags: &[&str]) -> Vec<ServerConfig> {
     // Held together, so that all ports differ; free again when the members start.
     let held: Vec<TcpListener> =
         (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -103,6 +108,7 @@ fn configs(dir: &Path) -> Vec<ServerConfig> {
             "--heartbeat-interval=50".to_owned(),
             "--election-timeout=500".to_owned(),
         ];
+        let args = args.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned()));
         Line::try_parse_from(args).ok().unwrap().flags.check().unwrap()
     };
     (0..3).map(config).collect()
