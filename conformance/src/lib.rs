@@ -32,6 +32,7 @@ pub mod measure;
 pub mod normal;
 pub mod ports;
 pub mod process;
+pub mod range_load;
 pub mod requests;
 pub mod space_load;
 pub mod watch_load;

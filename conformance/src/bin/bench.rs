@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use conformance::cluster::{Cluster, Program};
 use conformance::measure::{Load, Measured, machine, measure, table};
+use conformance::range_load::{self, RangeLoad};
 use conformance::space_load::{self, SpaceLoad};
 use conformance::watch_load::{self, WatchLoad, Watched};
 
@@ -41,6 +42,18 @@ struct Arguments {
 /// What to measure instead of writes.
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
 enum What {
+    /// Large ranges by many clients at once, and the memory they take.
+    Range {
+        /// MiB of all values.
+        #[arg(long, default_value_t = 500)]
+        mib: usize,
+        /// KiB of one value.
+        #[arg(long, default_value_t = 256)]
+        value_kib: usize,
+        /// Clients that ask at the same time.
+        #[arg(long, default_value_t = 8)]
+        at_once: usize,
+    },
     /// Many watches of one key, and then many of different keys that nothing happens to.
     Watch {
         /// Watches of the one key.
@@ -93,6 +106,18 @@ async fn main() -> anyhow::Result<()> {
                 }
             }
             text.push_str(&space_load::table(load, &runs[0], &runs[1])?);
+            return keep(&arguments, &text);
+        }
+        Some(What::Range { mib, value_kib, at_once: clients }) => {
+            let load = RangeLoad { mib, value_kib, clients };
+            let mut runs = [Vec::new(), Vec::new()];
+            for _ in 0..arguments.repeats {
+                for (program, all) in programs(&arguments).iter().zip(&mut runs) {
+                    let cluster = Cluster::start(program, &arguments.folder).await?;
+                    all.push(range_load::measure(&cluster, load).await?);
+                }
+            }
+            text.push_str(&range_load::table(load, &runs[0], &runs[1])?);
             return keep(&arguments, &text);
         }
         None => {}
