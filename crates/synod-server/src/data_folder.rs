@@ -153,6 +153,19 @@ pub enum DataFolderError {
     },
 }
 
+/// Where the log is, in the member's folder.
+const LOG: &str = "wal";
+
+fn member_folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("member")
+}
+
+/// What may lie on a disk of its own: the member's folder, and the log in it.
+pub(crate) fn disks(data_dir: &Path) -> [PathBuf; 2] {
+    let folder = member_folder(data_dir);
+    [folder.join(LOG), folder]
+}
+
 /// The layout that this release writes.
 const FORMAT: u64 = 1;
 
@@ -162,7 +175,7 @@ impl DataFolder {
     /// # Errors
     /// If it cannot be had, or is somebody else's.
     pub fn open(data_dir: &Path, owner: MemberIdentity) -> Result<Self, DataFolderError> {
-        let folder = data_dir.join("member");
+        let folder = member_folder(data_dir);
         let failed = |action| {
             let folder = folder.clone();
             move |reason| DataFolderError::Io { folder, action, reason }
@@ -196,7 +209,7 @@ impl DataFolder {
     /// Where the log is.
     #[must_use]
     pub fn log_folder(&self) -> PathBuf {
-        self.folder.join("wal")
+        self.folder.join(LOG)
     }
 
     /// Where the store is.

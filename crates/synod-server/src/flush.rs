@@ -20,6 +20,7 @@ use parking_lot::{Condvar, Mutex};
 use synod_kv::{Engine, FlushLimits, Flusher, Revision, StorageError};
 use tokio::sync::watch;
 
+use crate::metrics::Metrics;
 use crate::server::{FatalReason, FatalSink};
 
 /// Speaks to the flusher's thread.
@@ -34,6 +35,7 @@ pub(crate) struct FlushHandle {
 struct Told {
     rounds_done: watch::Sender<u64>,
     reclaimed_below: watch::Sender<Revision>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
@@ -71,7 +73,7 @@ const RECLAIM_INTERVAL: Duration = Duration::from_millis(50);
 /// Starts the thread. `stable_slot` is what the engine holds now.
 pub(crate) fn start<E: Engine>(
     flusher: Flusher<E>,
-    pace: Pace,
+    (pace, metrics): (Pace, Arc<Metrics>),
     stable_slot: u64,
     fatal: FatalSink,
 ) -> io::Result<(FlushHandle, JoinHandle<()>)> {
@@ -86,7 +88,7 @@ pub(crate) fn start<E: Engine>(
     });
     let (done, rounds_done) = watch::channel(0);
     let (reclaimed, reclaimed_below) = watch::channel(Revision::NEVER);
-    let told = Told { rounds_done: done, reclaimed_below: reclaimed };
+    let told = Told { rounds_done: done, reclaimed_below: reclaimed, metrics };
     let handle = FlushHandle { shared: Arc::clone(&shared), rounds_done, reclaimed_below };
     let thread = std::thread::Builder::new().name("synod-flush".to_owned()).spawn(move || {
         if let Err(error) = run(flusher, pace, &shared, &told) {
@@ -106,9 +108,17 @@ fn run<E: Engine>(
 ) -> Result<(), StorageError<E::Error>> {
     let mut slices = pace.slices(Instant::now());
     let (mut round, mut idle) = (0, INTERVAL);
+    let mut compacting: Option<Instant> = None;
     loop {
         let (asked, stop) = wait(shared, round, idle);
+        let (start, rows) = (Instant::now(), shared.reclaimed_rows.load(Ordering::Relaxed));
         let reclaims = flush_all(&mut flusher, &mut slices, shared, told, stop)?;
+        if shared.reclaimed_rows.load(Ordering::Relaxed) > rows {
+            compacting.get_or_insert(start);
+        }
+        if !reclaims && let Some(start) = compacting.take() {
+            told.metrics.compaction.observe(start.elapsed());
+        }
         idle = if reclaims { slices.pause(Instant::now()).min(INTERVAL) } else { INTERVAL };
         round = asked;
         shared.orders.lock().rounds_done = round;
@@ -141,6 +151,7 @@ fn flush_all<E: Engine>(
             let rows = u64::try_from(flushed.reclaimed).unwrap_or(u64::MAX);
             shared.reclaimed_rows.fetch_add(rows, Ordering::Relaxed);
             slices.took(start.elapsed(), Instant::now());
+            told.metrics.compaction_slice.observe(start.elapsed());
         }
         if let Some(below) = flushed.reclaimed_below {
             told.reclaimed_below.send_if_modified(|told| std::mem::replace(told, below) != below);
@@ -327,7 +338,7 @@ mod tests {
     async fn a_round_takes_what_waits_to_the_engine() {
         let (mut store, flusher) = Store::open(MemoryEngine::default()).unwrap();
         let (sink, _reasons) = FatalSink::new();
-        let (flush, thread) = start(flusher, pace(), 1, sink).unwrap();
+        let (flush, thread) = start(flusher, (pace(), Arc::default()), 1, sink).unwrap();
         put_once(&mut store);
         assert!(flush.round().await);
         assert_eq!(flush.stable_slot(), 1, "the log does not hold it yet");
@@ -344,7 +355,7 @@ mod tests {
     async fn a_failure_is_fatal_and_nobody_waits_for_ever() {
         let (mut store, flusher) = Store::open(FullEngine::default()).unwrap();
         let (sink, mut reasons) = FatalSink::new();
-        let (flush, thread) = start(flusher, pace(), 1, sink).unwrap();
+        let (flush, thread) = start(flusher, (pace(), Arc::default()), 1, sink).unwrap();
         put_once(&mut store);
         flush.allow_below(2);
         assert!(!flush.round().await);
@@ -359,7 +370,7 @@ mod tests {
         let engine = MemoryEngine::default();
         let (mut store, flusher) = Store::open(engine.clone()).unwrap();
         let (sink, _reasons) = FatalSink::new();
-        let (flush, thread) = start(flusher, pace(), 1, sink).unwrap();
+        let (flush, thread) = start(flusher, (pace(), Arc::default()), 1, sink).unwrap();
         for slot in 1..=100 {
             let key = Key::new(Bytes::from_static(b"key")).unwrap();
             let put = Command::Put(Put::new(key, Bytes::new())).encode();

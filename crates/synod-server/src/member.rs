@@ -111,6 +111,7 @@ impl Member {
         let round = recovered.promised.round;
         let leadership = Arc::new(Leadership::new(config.member_id, round));
         let pace = Pace::of(&config.space);
+        let pace = (pace, Arc::clone(&metrics));
         let (flush, flusher) = flush::start(flusher, pace, store.applied_slot(), fatal.clone())?;
         let space = Arc::new(Space::new(config.space.quota_bytes, store.used_bytes()));
         let reader = store.reader();

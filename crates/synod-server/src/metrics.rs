@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 
 pub(crate) use calls::{CODES, Calls, Row};
-pub(crate) use histogram::{Buckets, Histogram, Network, Ttl};
+pub(crate) use histogram::{Buckets, Compaction, Defrag, Histogram, Network, Slice, Ttl};
 
 use crate::events::REASONS;
 
@@ -31,6 +31,12 @@ pub(crate) struct Metrics {
     pub(crate) wal_bytes: AtomicU64,
     /// Commits of the engine.
     pub(crate) backend_commit: Histogram,
+    /// Slices in which dead rows were reclaimed.
+    pub(crate) compaction_slice: Histogram<Slice>,
+    /// From the first of these slices to the last one.
+    pub(crate) compaction: Histogram<Compaction>,
+    /// Calls of Defragment.
+    pub(crate) defrag: Histogram<Defrag>,
     /// Proposals that brought no reply.
     pub(crate) proposals_failed: AtomicU64,
     /// Slow or refused linearizable reads.

@@ -26,6 +26,30 @@ pub(crate) struct Call;
 #[derive(Debug)]
 pub(crate) struct Ttl;
 
+/// Of slices of a compaction, as etcd's: 1 ms, doubling.
+#[derive(Debug)]
+pub(crate) struct Slice;
+
+/// Of whole compactions, as etcd's: 0.1 s, doubling.
+#[derive(Debug)]
+pub(crate) struct Compaction;
+
+/// Of defragmentations, as etcd's: 0.1 s, doubling.
+#[derive(Debug)]
+pub(crate) struct Defrag;
+
+impl Buckets for Slice {
+    const MICROS: &'static [u64] = &doubling::<13>(1000);
+}
+
+impl Buckets for Compaction {
+    const MICROS: &'static [u64] = &doubling::<14>(100_000);
+}
+
+impl Buckets for Defrag {
+    const MICROS: &'static [u64] = &doubling::<13>(100_000);
+}
+
 impl Buckets for Ttl {
     const MICROS: &'static [u64] = &doubling::<24>(1_000_000);
 }
@@ -125,6 +149,9 @@ mod tests {
     fn buckets_are_etcds() {
         assert_eq!((Network::MICROS[0], Network::MICROS[15]), (100, 3_276_800));
         assert_eq!((Disk::MICROS[0], Disk::MICROS[13]), (1000, 8_192_000));
+        assert_eq!((Slice::MICROS[0], Slice::MICROS[12]), (1000, 4_096_000));
+        assert_eq!((Compaction::MICROS[0], Compaction::MICROS[13]), (100_000, 819_200_000));
+        assert_eq!((Defrag::MICROS[0], Defrag::MICROS[12]), (100_000, 409_600_000));
         assert_eq!(Call::MICROS.len(), 11);
     }
 }

@@ -51,6 +51,17 @@ impl Page {
         self.buckets(name, "", histogram);
     }
 
+    /// A family of one histogram, in milliseconds.
+    pub(crate) fn histogram_ms<B: Buckets>(
+        &mut self,
+        name: &str,
+        help: &str,
+        histogram: &Histogram<B>,
+    ) {
+        self.head(name, "histogram", help);
+        self.buckets_in(1e3, name, "", histogram);
+    }
+
     /// A histogram of the family that was begun last; `labels` are its own.
     pub(crate) fn buckets<B: Buckets>(
         &mut self,
@@ -58,12 +69,24 @@ impl Page {
         labels: &str,
         histogram: &Histogram<B>,
     ) {
+        self.buckets_in(1.0, name, labels, histogram);
+    }
+
+    /// The same in a unit of which a second has so many.
+    fn buckets_in<B: Buckets>(
+        &mut self,
+        units: f64,
+        name: &str,
+        labels: &str,
+        histogram: &Histogram<B>,
+    ) {
         let read = histogram.read();
         let comma = if labels.is_empty() { "" } else { "," };
         for (seconds, count) in read.up_to {
-            self.push(format_args!("{name}_bucket{{{labels}{comma}le=\"{seconds}\"}} {count}\n"));
+            let end = seconds * units;
+            self.push(format_args!("{name}_bucket{{{labels}{comma}le=\"{end}\"}} {count}\n"));
         }
-        let (count, sum) = (read.count, read.sum.as_secs_f64());
+        let (count, sum) = (read.count, read.sum.as_secs_f64() * units);
         self.push(format_args!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}\n"));
         let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
         self.push(format_args!("{name}_sum{braces} {sum}\n{name}_count{braces} {count}\n"));

@@ -87,6 +87,21 @@ fn store(page: &mut Page, context: &Context) {
         "Rows reclaimed after compactions.",
         context.flush.reclaimed_rows(),
     );
+    page.histogram_ms(
+        "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
+        "Slices in which rows were reclaimed.",
+        &context.metrics.compaction_slice,
+    );
+    page.histogram_ms(
+        "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
+        "From the first of these slices to the last one.",
+        &context.metrics.compaction,
+    );
+    page.histogram(
+        "etcd_disk_backend_defrag_duration_seconds",
+        "Calls of Defragment.",
+        &context.metrics.defrag,
+    );
     // Nothing that is done for Defragment keeps anybody waiting.
     page.gauge("etcd_disk_defrag_inflight", "Whether a defragmentation is under way.", 0);
     let revision = context.reader.revision().as_i64();

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::Context;
 use crate::auto_compaction::AutoCompactor;
+use crate::data_folder::disks;
 use crate::disk_space::DiskSpace;
 use crate::space::{Fullness, Passed};
 
@@ -56,13 +57,18 @@ impl House {
         }
     }
 
-    /// Looks at the room on disk; a system that cannot tell it changes nothing.
+    /// Looks at the room on disk, and on that of the log if it has one of its own; a system that
+    /// cannot tell it changes nothing.
     async fn look_at_disk(&mut self) {
-        let folder = self.context.config.data_dir.clone();
+        let [log, data] = disks(&self.context.config.data_dir);
+        let before = self.disk_low;
         // The file system may hang.
-        let found = tokio::task::spawn_blocking(move || DiskSpace::of(&folder)).await;
-        let Ok(Ok(found)) = found else { return };
-        let low = found.is_low(self.disk_low);
+        let found = tokio::task::spawn_blocking(move || {
+            let (log, data) = (DiskSpace::of(&log)?, DiskSpace::of(&data)?);
+            std::io::Result::Ok(if log.is_low(before) { log } else { data })
+        });
+        let Ok(Ok(found)) = found.await else { return };
+        let low = found.is_low(before);
         if low && !self.disk_low {
             warn!(
                 free = found.free,

@@ -1,6 +1,7 @@
 //! etcd's service Maintenance: how this member is.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use synod_etcd::alarm::AlarmRequest;
 use synod_etcd::proto::etcdserverpb as pb;
@@ -87,7 +88,9 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
         self.0.caller(&request)?;
+        let start = Instant::now();
         self.0.flush.ask();
+        self.0.metrics.defrag.observe(start.elapsed());
         // etcd's answer has no header.
         Ok(Response::new(pb::DefragmentResponse { header: None }))
     }
