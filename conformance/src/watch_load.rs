@@ -1,7 +1,7 @@
 //! Watches under load: many of one key and one writer; and many of different keys, for what they
 //! take of memory.
 //!
-//! The watches are spread over all members, on streams of a connection each. The writer goes
+//! The watches are spread over all members, on streams that share connections. The writer goes
 //! through the first member, one write after the other is answered; an event counts when its
 //! client has it. Clients share the machine with the members, so they count events and do not
 //! decode them: see `tally`.
@@ -34,6 +34,8 @@ pub struct WatchLoad {
     pub watches: usize,
     /// Streams that share them.
     pub streams: usize,
+    /// Connections that share the streams.
+    pub connections: usize,
     /// Watches of different keys.
     pub idle: usize,
     /// For how many seconds the writer writes.
@@ -68,14 +70,13 @@ struct Stream {
 
 impl Stream {
     /// Opens a stream and makes its watches, one of each key.
-    async fn open(url: &str, keys: &[Bytes]) -> anyhow::Result<Self> {
+    async fn open(channel: Channel, keys: &[Bytes]) -> anyhow::Result<Self> {
         let (requests, receiver) = mpsc::channel(keys.len().max(1));
         for key in keys {
             let create = WatchCreateRequest { key: key.clone(), ..Default::default() };
             let request_union = Some(RequestUnion::CreateRequest(create));
             requests.send(WatchRequest { request_union }).await?;
         }
-        let channel = Channel::from_shared(url.to_owned())?.connect().await?;
         let mut client = tonic::client::Grpc::new(channel);
         client.ready().await?;
         let request = Request::new(ReceiverStream::new(receiver));
@@ -97,15 +98,19 @@ pub async fn measure(cluster: &Cluster, load: WatchLoad) -> anyhow::Result<Watch
     let keys: Vec<Bytes> = (0..load.idle).map(|at| format!("idle/{at:08}").into()).collect();
     let mut idle = Vec::new();
     for (at, keys) in keys.chunks(1000).enumerate() {
-        idle.push(Stream::open(&cluster.url(at % MEMBERS), keys).await?);
+        idle.push(Stream::open(dial(cluster, at).await?, keys).await?);
     }
     let idle_bytes = (rss_bytes(&pids)? - before) / load.idle.max(1) as f64;
 
     let got = Arc::new(AtomicU64::new(0));
     let share = load.watches / load.streams.max(1);
+    let mut channels = Vec::new();
+    for at in 0..load.connections.clamp(1, load.streams.max(1)) {
+        channels.push(dial(cluster, at).await?);
+    }
     for at in 0..load.streams {
         let keys = vec![Bytes::from_static(b"key"); share];
-        let mut stream = Stream::open(&cluster.url(at % MEMBERS), &keys).await?;
+        let mut stream = Stream::open(channels[at % channels.len()].clone(), &keys).await?;
         let got = Arc::clone(&got);
         tokio::spawn(async move {
             while let Ok(Some(answer)) = stream.answers.message().await {
@@ -144,6 +149,11 @@ pub async fn measure(cluster: &Cluster, load: WatchLoad) -> anyhow::Result<Watch
     })
 }
 
+/// A connection to one of the members in turn.
+async fn dial(cluster: &Cluster, at: usize) -> anyhow::Result<Channel> {
+    Ok(Channel::from_shared(cluster.url(at % MEMBERS))?.connect().await?)
+}
+
 /// The CPU time of processes so far.
 fn cpu_time(pids: &[u32]) -> anyhow::Result<Duration> {
     let mut ticks = 0_u64;
@@ -173,10 +183,10 @@ fn rss_bytes(pids: &[u32]) -> anyhow::Result<f64> {
 
 /// A table of both sides' repeats and medians, with the ratio of the medians.
 pub fn table(load: WatchLoad, etcd: &[Watched], synod: &[Watched]) -> anyhow::Result<String> {
-    let WatchLoad { watches, streams, idle, seconds } = load;
+    let WatchLoad { watches, streams, connections, idle, seconds } = load;
     let mut text = format!(
-        "## {watches} watches of one key on {streams} streams, {idle} of other keys, one writer, \
-         {seconds} s\n\n"
+        "## {watches} watches of one key on {streams} streams of {connections} connections, {idle} \
+         of other keys, one writer, {seconds} s\n\n"
     );
     text.push_str("| | events/s | server CPU per event, µs | puts/s | bytes per idle watch | ");
     text.push_str("memory of 3 members, MiB |\n|---|---:|---:|---:|---:|---:|\n");

@@ -59,9 +59,12 @@ enum What {
         /// Watches of the one key.
         #[arg(long, default_value_t = 1000)]
         watches: usize,
-        /// Streams that share the watches, over a connection each.
+        /// Streams that share the watches.
         #[arg(long, default_value_t = 20)]
         streams: usize,
+        /// Connections that share the streams.
+        #[arg(long, default_value_t = 20)]
+        connections: usize,
         /// Watches of different keys.
         #[arg(long, default_value_t = 10_000)]
         idle: usize,
@@ -90,8 +93,8 @@ async fn main() -> anyhow::Result<()> {
     );
     let seconds = arguments.seconds;
     match arguments.what {
-        Some(What::Watch { watches, streams, idle }) => {
-            let load = WatchLoad { watches, streams, idle, seconds };
+        Some(What::Watch { watches, streams, connections, idle }) => {
+            let load = WatchLoad { watches, streams, connections, idle, seconds };
             let (etcd, synod) = watch_side_by_side(&arguments, load).await?;
             text.push_str(&watch_load::table(load, &etcd, &synod)?);
             return keep(&arguments, &text);
