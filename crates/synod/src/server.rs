@@ -4,7 +4,7 @@
 mod logging;
 
 use synod_server::{Asked, LogConfig, ServerConfig, ServerFlags, discover};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::version;
 
@@ -25,6 +25,7 @@ pub(crate) fn run(flags: &ServerFlags) -> anyhow::Result<()> {
         Asked::Serve(settings) => *settings,
     };
     logging::start(&LogConfig::read(&settings)?)?;
+    take_small_pages();
     for warning in settings.warnings() {
         warn!("{warning}");
     }
@@ -33,4 +34,13 @@ pub(crate) fn run(flags: &ServerFlags) -> anyhow::Result<()> {
     info!(name = config.name, folder = %config.data_dir.display(), "configured");
     synod_server::run(config)?;
     Ok(())
+}
+
+/// The allocator asks the kernel for huge pages, and each of its many small areas takes two
+/// megabytes of memory as soon as it is touched: three members that do nothing took 99 MiB instead
+/// of 51, and ten thousand watches 33 MiB instead of 6. Nothing was faster for it.
+fn take_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        debug!(%error, "the kernel goes on to give huge pages");
+    }
 }
