@@ -10,6 +10,8 @@ use super::Context;
 
 /// etcd's text for a member that did not take over; it has no code of its own there.
 const TIMED_OUT: &str = "etcdserver: request timed out, leader transfer took too long";
+/// Stands for the leader while there is none.
+const NOBODY: u64 = 0;
 
 /// Hands over to a member, and returns when this one follows it. To itself, nothing is to be done.
 pub(super) async fn to(context: &Context, target: u64) -> Result<(), Refusal> {
@@ -30,16 +32,32 @@ pub(super) async fn to(context: &Context, target: u64) -> Result<(), Refusal> {
     follows(context, target).await
 }
 
-/// Waits until this member follows another. A third may have taken over instead.
+/// Waits until this member follows another. Asks once more when it leads again: what was sent to the
+/// other may have been lost, or have come before it knew whom it follows.
 async fn follows(context: &Context, target: u64) -> Result<(), Refusal> {
     let deadline = Instant::now() + context.config.request_timeout();
-    while context.leadership.leader() != target {
+    let own = context.config.member_id;
+    let mut has_stepped_down = false;
+    loop {
+        match context.leadership.leader() {
+            leader if leader == target => return Ok(()),
+            leader if leader == own && has_stepped_down => {
+                has_stepped_down = false;
+                // It may have lost the lead in between, which the next turn sees.
+                let _ = context.handle.transfer_leadership(Some(ReplicaId::new(target))).await;
+            }
+            leader if leader == own => {}
+            NOBODY => has_stepped_down = true,
+            leader => {
+                let detail = format!("{} has taken over instead", context.config.name_of(leader));
+                return Err(Refusal::own(Code::Unknown, TIMED_OUT).with_detail(detail));
+            }
+        }
         if Instant::now() >= deadline {
             return Err(Refusal::own(Code::Unknown, TIMED_OUT));
         }
-        sleep(context.config.heartbeat_interval).await;
+        sleep(context.config.heartbeat_interval / 4).await;
     }
-    Ok(())
 }
 
 fn refusal(error: TransferError) -> Refusal {
