@@ -1,12 +1,14 @@
 //! The store as the replica's state machine.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use synod_kv::{Reply, Revision, SnapshotOrigin, Store};
 use synod_paxos::{Ballot, Prefix, Slot};
 use synod_replica::snapshot::Arrived;
 use synod_replica::{Entry, Shipping, StateMachine};
+use tracing::warn;
 
 use crate::engine::RedbEngine;
 use crate::expiry::Alarm;
@@ -35,6 +37,8 @@ pub(crate) struct KvMachine {
     told: Revision,
     origin: SnapshotOrigin,
     metrics: Arc<Metrics>,
+    /// Commands that take longer to apply are told about.
+    slow: Duration,
     /// The store has failed: nothing is applied any more, and the process is about to end.
     failed: bool,
 }
@@ -55,7 +59,7 @@ impl KvMachine {
         leases: LeaseWatch,
         space: Arc<Space>,
         watches: Watches,
-        (origin, metrics): (SnapshotOrigin, Arc<Metrics>),
+        (origin, metrics, slow): (SnapshotOrigin, Arc<Metrics>, Duration),
     ) -> Self {
         let [revision, told] = [Revision::ZERO; 2];
         Self {
@@ -69,6 +73,7 @@ impl KvMachine {
             told,
             origin,
             metrics,
+            slow,
             failed: false,
         }
     }
@@ -104,13 +109,21 @@ impl StateMachine for KvMachine {
             return Err(StoreFailed);
         }
         let (slot, time) = (entry.slot.as_u64(), entry.time.as_millis());
+        let start = Instant::now();
         let reply = self.store.apply(slot, time, entry.payload).map_err(|error| {
             self.failed = true;
             self.fatal.tell(FatalReason::Store(error.to_string()));
             StoreFailed
         })?;
         self.revision = reply.revision;
+        let took = start.elapsed();
+        if took > self.slow {
+            self.metrics.operations.slow_applies.fetch_add(1, Ordering::Relaxed);
+            // In etcd's words, for those who look for them.
+            warn!(slot, ?took, expected = ?self.slow, "apply request took too long");
+        }
         if let Ok(response) = &reply.result {
+            self.metrics.operations.applied(response);
             self.leases.figures.count(response, self.leases.leadership.is_leader());
         }
         Ok(reply)

@@ -142,7 +142,7 @@ impl Member {
                 leases.clone(),
                 Arc::clone(&space),
                 watches.clone(),
-                (origin, Arc::clone(&metrics)),
+                (origin, Arc::clone(&metrics), config.pace.slow_apply),
             ),
             PeerOutbox(Arc::clone(&transport)),
             move |event| events.take(event),

@@ -10,6 +10,7 @@
 mod calls;
 mod histogram;
 mod messages;
+mod operations;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 
 pub(crate) use calls::{CODES, Calls, Row};
 pub(crate) use histogram::{Buckets, Compaction, Defrag, Histogram, Network, Slice, Ttl};
+pub(crate) use operations::Operations;
 
 use crate::events::REASONS;
 
@@ -37,6 +39,8 @@ pub(crate) struct Metrics {
     pub(crate) compaction: Histogram<Compaction>,
     /// Calls of Defragment.
     pub(crate) defrag: Histogram<Defrag>,
+    /// Operations on keys.
+    pub(crate) operations: Operations,
     /// Proposals that brought no reply.
     pub(crate) proposals_failed: AtomicU64,
     /// Slow or refused linearizable reads.

@@ -8,7 +8,21 @@ use crate::service::Context;
 pub(super) fn render(page: &mut Page, context: &Context) {
     disk(page, context);
     store(page, context);
+    operations(page, context);
     snapshots(page, context);
+}
+
+fn operations(page: &mut Page, context: &Context) {
+    let done = &context.metrics.operations;
+    for (name, help, count) in [
+        ("etcd_mvcc_range_total", "Ranges read.", &done.ranges),
+        ("etcd_mvcc_put_total", "Puts applied.", &done.puts),
+        ("etcd_mvcc_delete_total", "Deletes applied.", &done.deletes),
+        ("etcd_mvcc_txn_total", "Transactions of more than one operation.", &done.txns),
+        ("etcd_server_slow_apply_total", "Commands that took long to apply.", &done.slow_applies),
+    ] {
+        page.counter(name, help, count.load(Ordering::Relaxed));
+    }
 }
 
 /// Between members. What clients save is counted as calls.
@@ -104,6 +118,9 @@ fn store(page: &mut Page, context: &Context) {
     );
     // Nothing that is done for Defragment keeps anybody waiting.
     page.gauge("etcd_disk_defrag_inflight", "Whether a defragmentation is under way.", 0);
+    let compacted = context.reader.compact_revision().as_i64();
+    let help = "The revision of the last compaction.";
+    page.gauge("etcd_debugging_mvcc_compact_revision", help, compacted);
     let revision = context.reader.revision().as_i64();
     page.gauge("etcd_debugging_mvcc_current_revision", "The store's revision.", revision);
 }

@@ -32,6 +32,7 @@ impl Kv for KvService {
         }
         let short = is_short(&range);
         let body = range::range(&self.0, &caller, range, short).await?;
+        self.0.metrics.operations.range();
         Ok(range::carry(pb::RangeResponse::default(), body))
     }
 
@@ -47,6 +48,7 @@ impl Kv for KvService {
             self.0.linearize(&caller).await?;
         }
         let body = range::stream(&self.0, &caller, range).await?;
+        self.0.metrics.operations.range();
         Ok(range::carry(tokio_stream::empty(), body))
     }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use synod_etcd::Refusal;
 use synod_etcd::response::pieces::{self, Pieces};
-use synod_kv::{Caller as StoreCaller, Range, ReadTxnError, Reader, Txn};
+use synod_kv::{Caller as StoreCaller, OpPages, Range, ReadTxnError, Reader, Txn, TxnPages};
 use tonic::Code;
 
 use self::body::RangeBody;
@@ -71,12 +71,23 @@ pub(super) async fn txn(
 ) -> Result<RangeBody, Refusal> {
     let stamp = context.stamp();
     let sorted = has_order(&txn);
+    let metrics = Arc::clone(&context.metrics);
     let measure = move |reader: &Reader<RedbEngine>, who: &StoreCaller, list_bytes_max| {
-        let pages = reader.measure_txn(who, &txn, pieces::weigh, list_bytes_max);
-        pages.map(|pages| pieces::txn(stamp, pages))
+        let pages = reader.measure_txn(who, &txn, pieces::weigh, list_bytes_max)?;
+        metrics.operations.read_txn(ranges(&pages));
+        Ok(pieces::txn(stamp, pages))
     };
     let measured = measured(context, caller, short, sorted, measure).await?;
     answer(context, measured, short).await
+}
+
+/// How many ranges a transaction has, with those of transactions in it.
+fn ranges<E>(txn: &TxnPages<E>) -> u64 {
+    let each = txn.ops.iter().map(|op| match op {
+        OpPages::Range(_) => 1,
+        OpPages::Txn(txn) => ranges(txn),
+    });
+    each.sum()
 }
 
 /// Answers a range in many messages.

@@ -99,6 +99,28 @@ async fn calls_are_counted_from_begin_to_end_and_by_what_they_carry() {
     member.stop().await;
 }
 
+/// Counted as etcd 3.4 counts the same requests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_on_keys_are_counted_in_transactions_and_outside() {
+    let member = Member::start(false).await;
+    let mut client = Client::one(member.address()).await;
+    for key in ["YQ==", "Yg==", "Yw=="] {
+        client.post("/v3/kv/put", &format!(r#"{{"key":"{key}","value":"YmFy"}}"#)).await;
+    }
+    client.post("/v3/kv/range", r#"{"key":"YQ=="}"#).await;
+    client.post("/v3/kv/deleterange", r#"{"key":"YQ=="}"#).await;
+    let branch = r#"[{"request_put":{"key":"ZA==","value":"YQ=="}},
+        {"request_range":{"key":"Yg=="}},{"request_delete_range":{"key":"Yw=="}}]"#;
+    client.post("/v3/kv/txn", &format!(r#"{{"success":{branch}}}"#)).await;
+    let page = client.get("/metrics").await.text;
+    for (name, count) in [("range", 2), ("put", 4), ("delete", 2), ("txn", 1)] {
+        let line = format!("\netcd_mvcc_{name}_total {count}\n");
+        assert!(page.contains(&line), "{line:?} is not on the page");
+    }
+    assert!(page.contains("\netcd_debugging_mvcc_compact_revision "));
+    member.stop().await;
+}
+
 /// Names of metrics in expressions of Prometheus, whatever surrounds them.
 fn names(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
