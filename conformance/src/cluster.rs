@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use rustix::process::Signal;
 use synod_etcd::proto::etcdserverpb::kv_client::KvClient;
 use synod_etcd::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use synod_etcd::proto::etcdserverpb::{RangeRequest, StatusRequest, StatusResponse};
@@ -203,6 +204,12 @@ impl Cluster {
     /// Ends a member with SIGKILL. Does nothing if it does not run.
     pub fn kill_member(&mut self, at: usize) -> anyhow::Result<()> {
         self.members[at].process.take().map_or(Ok(()), |mut process| process.kill())
+    }
+
+    /// Sends a signal to a member that runs: SIGSTOP lets it stand still, SIGCONT go on.
+    pub fn signal_member(&self, at: usize, signal: Signal) -> anyhow::Result<()> {
+        let process = self.members[at].process.as_ref().context("the member does not run")?;
+        process.signal(signal)
     }
 
     /// Asks a member to stop, and gives its process to wait for.

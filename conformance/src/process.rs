@@ -57,8 +57,12 @@ impl Process {
 
     /// Asks it to stop.
     pub fn terminate(&self) -> anyhow::Result<()> {
-        let pid = Pid::from_child(&self.child);
-        Ok(rustix::process::kill_process(pid, Signal::TERM)?)
+        self.signal(Signal::TERM)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(rustix::process::kill_process(Pid::from_child(&self.child), signal)?)
     }
 
     /// Waits until it has ended by itself.

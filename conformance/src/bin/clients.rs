@@ -1,15 +1,20 @@
 //! `clients`: real clients against a real etcd and against Synod, and what differs.
+//!
+//! Most of what the suites do is waiting: for a lease to end, for a member to come back. So several
+//! run beside each other, each on clusters of its own.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use anyhow::{Context, anyhow};
 use clap::{Parser, ValueEnum};
 use conformance::clients::machine::Machine;
 use conformance::clients::pair::Programs;
 use conformance::clients::report::{Report, Test, known};
 use conformance::clients::{crate_tests, errors, etcdctl, npm, patroni, python};
 use conformance::cluster::Program;
+use tokio::task::{JoinError, JoinSet};
 
 /// Install real clients, run them against a real etcd and against Synod, and report differences.
 #[derive(Debug, Parser)]
@@ -32,25 +37,33 @@ struct Arguments {
     /// Where installed clients are kept; a folder of the user's cache if not given.
     #[arg(long, env = "SYNOD_CONFORMANCE_CACHE")]
     cache: Option<PathBuf>,
+    /// How many suites run beside each other.
+    #[arg(long, default_value_t = 2)]
+    together: usize,
     /// Play only the scenarios of etcdctl whose name contains this text.
     #[arg(long)]
     only: Option<String>,
 }
 
+/// In the order in which they begin: the longest first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Suite {
+    /// PostgreSQL kept alive by Patroni.
+    Patroni,
     /// The command-line client, from processes and streams on.
     Etcdctl,
-    /// Each error that can be provoked.
-    Errors,
+    /// The Rust client's own tests.
+    Rust,
     /// The Python client's own tests.
     Python,
     /// The JavaScript client.
     Npm,
-    /// The Rust client's own tests.
-    Rust,
-    /// PostgreSQL kept alive by Patroni.
-    Patroni,
+    /// The asynchronous Python client's own tests.
+    Aetcd,
+    /// The own tests of the Python client of the JSON gateway.
+    Etcd3gw,
+    /// Each error that can be provoked.
+    Errors,
 }
 
 #[tokio::main]
@@ -67,32 +80,67 @@ async fn main() -> anyhow::Result<ExitCode> {
     let all = Suite::value_variants();
     let suites = if arguments.suites.is_empty() { all } else { &arguments.suites };
     let mut report = Report::new(known()?);
+    let mut running = JoinSet::new();
     for &suite in suites {
-        let name = format!("{suite:?}").to_lowercase();
-        println!("- {name}");
-        let began = Instant::now();
-        let text = match run(suite, &machine, &programs, arguments.only.as_deref()).await {
-            Ok(tests) => report.add(&name, &tests, began.elapsed()),
-            Err(error) => report.add_failure(&name, &error, began.elapsed()),
-        };
-        print!("{text}");
+        while running.len() >= arguments.together.max(1) {
+            tell(&mut report, running.join_next().await)?;
+        }
+        println!("- {} begins", suite.name());
+        let (machine, programs, only) = (machine.clone(), programs.clone(), arguments.only.clone());
+        running.spawn(timed(suite, machine, programs, only));
+    }
+    while !running.is_empty() {
+        tell(&mut report, running.join_next().await)?;
     }
     println!("\n{}", report.table());
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+type Ended = (Suite, anyhow::Result<Vec<Test>>, Duration);
+
+/// Runs a suite, and ends it where it hangs.
+async fn timed(suite: Suite, machine: Machine, programs: Programs, only: Option<String>) -> Ended {
+    let began = Instant::now();
+    let tests = tokio::time::timeout(SUITE_MAX, run(suite, &machine, &programs, only)).await;
+    let tests = tests.unwrap_or_else(|_| Err(anyhow!("it still runs after {SUITE_MAX:?}")));
+    (suite, tests, began.elapsed())
+}
+
+/// Tells what a suite has found.
+fn tell(report: &mut Report, ended: Option<Result<Ended, JoinError>>) -> anyhow::Result<()> {
+    let (suite, tests, took) = ended.context("no suite runs")??;
+    let text = match tests {
+        Ok(tests) => report.add(&suite.name(), &tests, took),
+        Err(error) => report.add_failure(&suite.name(), &error, took),
+    };
+    print!("- {} took {} s\n{text}", suite.name(), took.as_secs());
+    Ok(())
+}
+
+/// The longest that a suite may take, with all that it installs. It ends with an answer much
+/// earlier, or hangs.
+const SUITE_MAX: Duration = Duration::from_secs(900);
+
+impl Suite {
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
 }
 
 async fn run(
     suite: Suite,
     machine: &Machine,
     programs: &Programs,
-    only: Option<&str>,
+    only: Option<String>,
 ) -> anyhow::Result<Vec<Test>> {
     match suite {
-        Suite::Etcdctl => etcdctl::run(programs, only).await,
-        Suite::Errors => errors::run(programs).await,
-        Suite::Python => python::run(machine, programs).await,
-        Suite::Npm => npm::run(machine, programs).await,
-        Suite::Rust => crate_tests::run(machine, programs).await,
         Suite::Patroni => patroni::run(machine, programs).await,
+        Suite::Etcdctl => etcdctl::run(programs, only.as_deref()).await,
+        Suite::Rust => crate_tests::run(machine, programs).await,
+        Suite::Python => python::run(machine, programs, python::ETCD3).await,
+        Suite::Npm => npm::run(machine, programs).await,
+        Suite::Aetcd => python::run(machine, programs, python::AETCD).await,
+        Suite::Etcd3gw => python::run(machine, programs, python::ETCD3GW).await,
+        Suite::Errors => errors::run(programs).await,
     }
 }

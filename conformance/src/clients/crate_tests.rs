@@ -1,10 +1,11 @@
 //! The crate `etcd-client`, run through the tests of its own that are published with it.
 //!
-//! Its tests speak to `localhost:2379`. In the copy that is built here they are told another
-//! endpoint, and nothing else is changed. They are built once for each server, because the endpoint
-//! is a constant.
+//! Its tests speak to `localhost:2379`, a constant. In the copy that is built here it is another
+//! one, and nothing else is changed. They are built once; then the constant is replaced in a copy of
+//! the built programs for each server, by one as long.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -41,9 +42,9 @@ pub async fn run(machine: &Machine, programs: &Programs) -> anyhow::Result<Vec<T
     for cluster in [&pair.etcd, &pair.synod] {
         add_root(cluster, &programs.etcdctl).await;
     }
-    let build = Build { machine, source, protoc };
-    let etcd = build.tests(&pair.etcd).await?;
-    let synod = build.tests(&pair.synod).await?;
+    let programs = build(machine, &source, &protoc).await?;
+    let etcd = pointed_at(&programs, &pair.etcd).await?;
+    let synod = pointed_at(&programs, &pair.synod).await?;
     let (etcd, synod) = tokio::try_join!(run_all(&etcd), run_all(&synod))?;
     Ok(side_by_side(&etcd, &synod))
 }
@@ -68,52 +69,76 @@ async fn add_root(cluster: &Cluster, etcdctl: &Path) {
     }
 }
 
-struct Build<'a> {
-    machine: &'a Machine,
-    source: PathBuf,
-    protoc: PathBuf,
+/// What stands for the endpoint in the programs that are built.
+const PLACEHOLDER: &str = "127.0.0.1:00000";
+
+/// Builds the tests and gives their programs, by name.
+async fn build(
+    machine: &Machine,
+    source: &Path,
+    protoc: &Path,
+) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    set_endpoint(&source.join("tests/testing.rs"))?;
+    // Other suites run beside it, and wait for clusters that are not to miss a heartbeat.
+    let mut command = Command::new("nice");
+    command
+        .args(["-n", "10", "cargo", "test", "--no-run", "--tests", "--message-format=json"])
+        .current_dir(source)
+        .env("CARGO_TARGET_DIR", machine.cache().join("target"))
+        .env("CARGO_PROFILE_TEST_DEBUG", "0")
+        .env("CARGO_INCREMENTAL", "0")
+        .env("PROTOC", protoc)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(BUILD_MAX, command.output())
+        .await
+        .with_context(|| format!("building {NAME} takes longer than {BUILD_MAX:?}"))??;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "building {NAME}: {complaint}");
+    Ok(executables(&String::from_utf8_lossy(&output.stdout)))
 }
 
-impl Build<'_> {
-    /// Builds the tests for a cluster and gives their programs, kept where no other build
-    /// overwrites them.
-    async fn tests(&self, cluster: &Cluster) -> anyhow::Result<Vec<PathBuf>> {
-        // One of the tests moves the leader, which only the leader does.
-        let endpoint = cluster.url(cluster.leader().await?).replace("http://", "");
-        self.point_at(&endpoint)?;
-        let mut command = Command::new("cargo");
-        command
-            .args(["test", "--no-run", "--tests", "--message-format=json"])
-            .current_dir(&self.source)
-            .env("CARGO_TARGET_DIR", self.machine.cache().join("target"))
-            .env("CARGO_PROFILE_TEST_DEBUG", "0")
-            .env("PROTOC", &self.protoc)
-            .kill_on_drop(true);
-        let output = tokio::time::timeout(BUILD_MAX, command.output())
-            .await
-            .with_context(|| format!("building {NAME} takes longer than {BUILD_MAX:?}"))??;
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "building {NAME}: {complaint}");
-        let programs = executables(&String::from_utf8_lossy(&output.stdout));
-        let keep = cluster.folder().join("tests");
-        std::fs::create_dir_all(&keep)?;
-        let kept = programs.into_iter().map(|(name, program)| {
-            let to = keep.join(name);
-            std::fs::copy(&program, &to)?;
-            Ok(to)
-        });
-        kept.collect()
+/// Replaces the endpoint in the copied tests, once.
+fn set_endpoint(file: &Path) -> anyhow::Result<()> {
+    const BEGIN: &str = "DEFAULT_TEST_ENDPOINT: &str = \"";
+    let text = std::fs::read_to_string(file)?;
+    let (before, rest) = text.split_once(BEGIN).context("the tests name no endpoint")?;
+    let (now, after) = rest.split_once('"').context("an endpoint without an end")?;
+    if now != PLACEHOLDER {
+        std::fs::write(file, format!("{before}{BEGIN}{PLACEHOLDER}\"{after}"))?;
     }
+    Ok(())
+}
 
-    /// Replaces the endpoint in the copied tests.
-    fn point_at(&self, endpoint: &str) -> anyhow::Result<()> {
-        const BEGIN: &str = "DEFAULT_TEST_ENDPOINT: &str = \"";
-        let file = self.source.join("tests/testing.rs");
-        let text = std::fs::read_to_string(&file)?;
-        let (before, rest) = text.split_once(BEGIN).context("the tests name no endpoint")?;
-        let (_, after) = rest.split_once('"').context("an endpoint without an end")?;
-        Ok(std::fs::write(&file, format!("{before}{BEGIN}{endpoint}\"{after}"))?)
+/// Copies of the programs that speak to the leader of a cluster: one of the tests moves it, and
+/// only itself does that.
+async fn pointed_at(
+    programs: &[(String, PathBuf)],
+    cluster: &Cluster,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let endpoint = cluster.url(cluster.leader().await?).replace("http://", "");
+    ensure!(endpoint.len() == PLACEHOLDER.len(), "{endpoint} is not as long as {PLACEHOLDER}");
+    let folder = cluster.folder().join("tests");
+    std::fs::create_dir_all(&folder)?;
+    let copied = programs.iter().map(|(name, program)| {
+        let to = folder.join(name);
+        std::fs::copy(program, &to)?;
+        std::fs::write(&to, replaced(std::fs::read(program)?, PLACEHOLDER, &endpoint))?;
+        Ok(to)
+    });
+    copied.collect()
+}
+
+/// The bytes with each `from` in them replaced by `to`, which is as long.
+fn replaced(mut bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..at + from.len()) {
+        if rest == from.as_bytes() {
+            bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
+        }
+        at += 1;
     }
+    bytes
 }
 
 /// The test programs among cargo's messages, with their names.
@@ -134,7 +159,7 @@ async fn run_all(programs: &[PathBuf]) -> anyhow::Result<Outcomes> {
         for arguments in [["--test-threads=4", "--skip", ALONE], ["--test-threads=1", "--", ALONE]]
         {
             let mut command = Command::from(bound_to_us(program));
-            command.args(arguments);
+            command.args(arguments).env("RUST_BACKTRACE", "0");
             let outcomes = lines::run(command, TESTS_MAX, |text| Ok(outcomes(text))).await?;
             all.extend(outcomes.into_iter().map(|(test, how)| (format!("{name}::{test}"), how)));
         }
@@ -174,6 +199,12 @@ fn said(text: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_is_replaced_wherever_it_stands() {
+        let bytes = replaced(b"a 1:0 b 1:0".to_vec(), "1:0", "2:3");
+        assert_eq!(bytes, b"a 2:3 b 2:3");
+    }
 
     #[test]
     fn outcomes_are_read_with_what_was_said() {

@@ -6,10 +6,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use tokio::process::Command;
+use tokio::sync::Mutex;
 
 use super::pair::sources;
 
@@ -17,6 +19,8 @@ use super::pair::sources;
 #[derive(Clone, Debug)]
 pub struct Machine {
     cache: PathBuf,
+    /// Suites run beside each other; one thing is installed at a time.
+    installing: Arc<Mutex<()>>,
 }
 
 /// The user who runs what refuses to be run by root. Debian's PostgreSQL brings it.
@@ -27,7 +31,7 @@ impl Machine {
     pub fn new(cache: Option<PathBuf>) -> anyhow::Result<Self> {
         let cache = cache.or_else(default_cache).context("no HOME; give --cache")?;
         std::fs::create_dir_all(&cache).with_context(|| cache.display().to_string())?;
-        Ok(Self { cache: cache.canonicalize()? })
+        Ok(Self { cache: cache.canonicalize()?, installing: Arc::default() })
     }
 
     /// Where things are kept.
@@ -38,27 +42,18 @@ impl Machine {
 
     /// Installs the Debian packages whose program is missing: pairs of a program and a package.
     pub async fn packages(&self, needed: &[(&str, &str)]) -> anyhow::Result<()> {
-        let is_missing = |(program, _): &&(&str, &str)| find(program).is_none();
-        let missing: Vec<&str> = needed.iter().filter(is_missing).map(|need| need.1).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let names = missing.join(" ");
-        let sudo = if is_root() { "" } else { "sudo -n " };
-        let script = format!(
-            "{sudo}apt-get update -q && {sudo}env DEBIAN_FRONTEND=noninteractive \
-             apt-get install -q -y --no-install-recommends {names}"
-        );
-        three_tries(&names, || shell(&script)).await
+        let _alone = self.installing.lock().await;
+        install_packages(needed).await
     }
 
     /// A Python environment with the packages of a requirements file; gives its interpreter.
     pub async fn python(&self, name: &str, requirements: &Path) -> anyhow::Result<PathBuf> {
+        let _alone = self.installing.lock().await;
         let text = std::fs::read_to_string(requirements)?;
         let (folder, made) = self.folder(name, &text)?;
         let python = folder.join("bin/python");
         if !made {
-            self.packages(&[("/usr/share/doc/python3-venv", "python3-venv")]).await?;
+            install_packages(&[("/usr/share/doc/python3-venv", "python3-venv")]).await?;
             // Not one below a home folder, which another user could not reach.
             let base = find("/usr/bin/python3").or_else(|| find("python3"));
             let base = base.context("no python3")?;
@@ -82,6 +77,7 @@ impl Machine {
         name: &str,
         version: &str,
     ) -> anyhow::Result<PathBuf> {
+        let _alone = self.installing.lock().await;
         let text = format!("{name}=={version}");
         let (folder, made) = self.folder(&format!("{name}-source"), &text)?;
         let unpacked = folder.join(format!("{name}-{version}"));
@@ -103,12 +99,13 @@ impl Machine {
 
     /// A folder with the packages of `conformance/npm` and its files.
     pub async fn npm(&self) -> anyhow::Result<PathBuf> {
+        let _alone = self.installing.lock().await;
         let from = sources().join("npm");
         let manifest = std::fs::read_to_string(from.join("package.json"))?;
         let lock = std::fs::read_to_string(from.join("package-lock.json"))?;
         let text = format!("{manifest}{lock}");
         let (folder, made) = self.folder("npm", &text)?;
-        self.packages(&[("node", "nodejs"), ("npm", "npm")]).await?;
+        install_packages(&[("node", "nodejs"), ("npm", "npm")]).await?;
         std::fs::create_dir_all(&folder)?;
         for file in std::fs::read_dir(&from)?.collect::<Result<Vec<_>, _>>()? {
             if file.file_type()?.is_file() {
@@ -130,6 +127,7 @@ impl Machine {
 
     /// A copy of a published crate's source, with its own tests.
     pub async fn crate_source(&self, name: &str, version: &str) -> anyhow::Result<PathBuf> {
+        let _alone = self.installing.lock().await;
         let text = format!("{name}={version}");
         let (folder, made) = self.folder(&format!("{name}-source"), &text)?;
         if !made {
@@ -203,6 +201,21 @@ pub fn find(program: &str) -> Option<PathBuf> {
     }
     let all = std::env::var_os("PATH")?;
     std::env::split_paths(&all).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+async fn install_packages(needed: &[(&str, &str)]) -> anyhow::Result<()> {
+    let is_missing = |(program, _): &&(&str, &str)| find(program).is_none();
+    let missing: Vec<&str> = needed.iter().filter(is_missing).map(|need| need.1).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    let sudo = if is_root() { "" } else { "sudo -n " };
+    let script = format!(
+        "{sudo}apt-get update -q && {sudo}env DEBIAN_FRONTEND=noninteractive \
+         apt-get install -q -y --no-install-recommends {names}"
+    );
+    three_tries(&names, || shell(&script)).await
 }
 
 fn shell(script: &str) -> Command {

@@ -1,5 +1,8 @@
 //! The requests that provoke errors, in their order: each leaves the cluster as the next wants it.
 
+mod elections;
+pub mod old_tokens;
+
 use std::time::Duration;
 
 use anyhow::Context;
@@ -34,7 +37,8 @@ pub async fn provoke(cluster: &mut Cluster) -> anyhow::Result<Answers> {
     users(&channel, &mut answers).await;
     authenticated(&channel, &mut answers).await?;
     alarms(&channel, &mut answers).await;
-    without_quorum(cluster, leader, &mut answers).await?;
+    elections::leader_changes(cluster, &mut answers).await?;
+    without_quorum(cluster, &mut answers).await?;
     Ok(answers)
 }
 
@@ -189,11 +193,8 @@ async fn alarms(channel: &Channel, answers: &mut Answers) {
 }
 
 /// The leader and another are killed; the third has nobody to ask.
-async fn without_quorum(
-    cluster: &mut Cluster,
-    leader: usize,
-    answers: &mut Answers,
-) -> anyhow::Result<()> {
+async fn without_quorum(cluster: &mut Cluster, answers: &mut Answers) -> anyhow::Result<()> {
+    let leader = cluster.leader().await?;
     // It is the follower that is asked, so that it notices that its leader is gone.
     let alone = (leader + 1) % MEMBERS;
     let mut kv = KvClient::new(connect(&cluster.url(alone), CALL_MAX * 3).await?);

@@ -1,4 +1,5 @@
-//! The Python client `etcd3`, run through the tests of its own that lie in its source on PyPI.
+//! Clients for Python, run through the tests of their own that lie in their sources on PyPI:
+//! `etcd3` and `aetcd` speak gRPC, `etcd3gw` the JSON gateway.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -13,7 +14,40 @@ use super::report::{Outcomes, Test, side_by_side};
 use crate::cluster::Cluster;
 use crate::process::bound_to_us;
 
-const VERSION: &str = "0.12.0";
+/// A client, and how its tests are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    package: &'static str,
+    version: &'static str,
+    /// The environment that it runs in, and the file that says what is in it.
+    environment: (&'static str, &'static str),
+    /// What pytest is given beyond the usual: our plugin for this client, and its tests.
+    arguments: &'static [&'static str],
+}
+
+/// Made of pieces of their time: see its requirements.
+pub const ETCD3: Client = Client {
+    package: "etcd3",
+    version: "0.12.0",
+    environment: ("python", "etcd3.txt"),
+    arguments: &["-p", "synod_etcd3", "tests/test_etcd3.py"],
+};
+
+/// The asynchronous one.
+pub const AETCD: Client = Client {
+    package: "aetcd",
+    version: "1.0.0",
+    environment: ("python-others", "others.txt"),
+    arguments: &["-p", "synod_aetcd", "-o", "addopts=", "--with-cluster", "tests/integration"],
+};
+
+/// The one of OpenStack, which speaks JSON.
+pub const ETCD3GW: Client = Client {
+    package: "etcd3gw",
+    version: "2.7.0",
+    environment: ("python-others", "others.txt"),
+    arguments: &["etcd3gw/tests/test_etcd3gw.py"],
+};
 
 /// The tests want members with these names.
 const MEMBER_NAME: &str = "pifpaf";
@@ -21,13 +55,18 @@ const MEMBER_NAME: &str = "pifpaf";
 /// The tests take about a minute, most of it asleep.
 const TESTS_MAX: Duration = Duration::from_secs(240);
 
-/// Runs the tests against both.
-pub async fn run(machine: &Machine, programs: &Programs) -> anyhow::Result<Vec<Test>> {
-    let requirements = sources().join("python/requirements.txt");
-    let python = machine.python("python", &requirements).await?;
-    let source = machine.python_source(&python, "etcd3", VERSION).await?;
+/// Runs a client's tests against both.
+pub async fn run(
+    machine: &Machine,
+    programs: &Programs,
+    client: Client,
+) -> anyhow::Result<Vec<Test>> {
+    let (environment, file) = client.environment;
+    let requirements = sources().join("python").join(file);
+    let python = machine.python(environment, &requirements).await?;
+    let source = machine.python_source(&python, client.package, client.version).await?;
     let pair = programs.start_named(MEMBER_NAME, &[]).await?;
-    let with = |cluster| tests(&python, &source, cluster, &programs.etcdctl);
+    let with = |cluster| tests(&python, &source, client.arguments, cluster, &programs.etcdctl);
     let (etcd, synod) = tokio::try_join!(with(&pair.etcd), with(&pair.synod))?;
     Ok(side_by_side(&etcd, &synod))
 }
@@ -35,21 +74,26 @@ pub async fn run(machine: &Machine, programs: &Programs) -> anyhow::Result<Vec<T
 async fn tests(
     python: &Path,
     source: &Path,
+    arguments: &[&str],
     cluster: &Cluster,
     etcdctl: &Path,
 ) -> anyhow::Result<Outcomes> {
     let ours = sources().join("python");
     let others: Vec<String> =
         cluster.process_ids().into_iter().skip(1).map(|id| id.to_string()).collect();
+    let (url, port) = (cluster.url(0), cluster.members()[0].client_port);
     let mut command = Command::from(bound_to_us(python));
     command
-        .args(["-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-p", "synod_conformance"])
-        .arg("tests/test_etcd3.py")
+        .args(["-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-p", "synod_outcomes"])
+        .args(arguments)
         .current_dir(source)
         .env("PATH", path(&[&ours.join("bin"), parent(etcdctl)])?)
         .env("PYTHONPATH", &ours)
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("PYTHON_ETCD_HTTP_URL", cluster.url(0))
+        .env("PYTHON_ETCD_HTTP_URL", &url)
+        .env("TEST_ETCD_HTTP_URL", &url)
+        .env("TOOZ_TEST_HTTP_URL", &url)
+        .env("TOOZ_TEST_ETCD_PORT", port.to_string())
         .env("TEST_ETCD_VERSION", "v3.4.23")
         .env("CONFORMANCE_MINORITY", others.join(" "));
     lines::run(command, TESTS_MAX, lines::outcomes).await

@@ -150,8 +150,9 @@ impl Report {
                 }
                 (Verdict::BrokenUpstream(why), _) => {
                     row.broken += 1;
-                    let first = why.lines().next_back().unwrap_or_default();
-                    say(&mut text, &format!("broken upstream: {suite}: {name}: {first}"));
+                    let last = why.lines().rfind(|line| !line.starts_with("note: "));
+                    let last = last.unwrap_or_default();
+                    say(&mut text, &format!("broken upstream: {suite}: {name}: {last}"));
                 }
                 (Verdict::Differs { .. }, Some(reason)) => {
                     row.known += 1;

@@ -1,10 +1,9 @@
-"""Points the tests of the Python client at endpoints given by the environment, and tells outcomes.
+"""Points the tests of the Python client etcd3 at endpoints given by the environment.
 
 The tests were written for members on the default port; here a client without an address goes to
 PYTHON_ETCD_HTTP_URL, as the rest of the tests do by themselves.
 """
 
-import json
 import os
 from urllib.parse import urlparse
 
@@ -34,12 +33,3 @@ def register_profile_for_us(name, parent=None, **rest):
 
 # The class refuses to be changed by a plain assignment.
 type.__setattr__(settings, "register_profile", staticmethod(register_profile_for_us))
-
-
-def pytest_runtest_logreport(report):
-    if report.when == "call" or report.outcome != "passed":
-        name = report.nodeid.split("::", 1)[1]
-        crash = getattr(report.longrepr, "reprcrash", None)
-        text = crash.message if crash else str(report.longrepr or "")
-        line = {"test": name, "outcome": report.outcome, "text": text[:2000]}
-        print("\n" + json.dumps(line, separators=(",", ":")), flush=True)
