@@ -1,8 +1,8 @@
 //! The crate `etcd-client`, run through the tests of its own that are published with it.
 //!
 //! Its tests speak to `localhost:2379`, a constant. In the copy that is built here it is another
-//! one, and nothing else is changed. They are built once; then the constant is replaced in a copy of
-//! the built programs for each server, by one as long.
+//! one, and nothing else is changed. They are built once; then the constant is replaced in a copy
+//! of the built programs for each server, by one as long.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

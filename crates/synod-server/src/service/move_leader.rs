@@ -32,8 +32,8 @@ pub(super) async fn to(context: &Context, target: u64) -> Result<(), Refusal> {
     follows(context, target).await
 }
 
-/// Waits until this member follows another. Asks once more when it leads again: what was sent to the
-/// other may have been lost, or have come before it knew whom it follows.
+/// Waits until this member follows another. Asks once more when it leads again: what was sent to
+/// the other may have been lost, or have come before it knew whom it follows.
 async fn follows(context: &Context, target: u64) -> Result<(), Refusal> {
     let deadline = Instant::now() + context.config.request_timeout();
     let own = context.config.member_id;
