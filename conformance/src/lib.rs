@@ -5,7 +5,8 @@
 //! * `compare` runs one list of `etcdctl` commands against a real etcd and against Synod, and
 //!   reports every difference ([`commands`], [`requests`], [`normal`]);
 //! * `chaos` kills members under load and checks the recorded history ([`load`], [`history`],
-//!   [`check`]), measures failover, and sends bad input;
+//!   [`check`]), measures failover, sends bad input, lets very many leases end ([`leases`]), and
+//!   breaks snapshots off ([`snapshots`]);
 //! * `clients` runs real clients and their own tests against both ([`clients`]);
 //! * `bench` measures both side by side ([`measure`], [`watch_load`], [`space_load`]);
 //! * `alerts` holds the alert rules to real members ([`alerts`]);
@@ -27,6 +28,7 @@ pub mod failover;
 pub mod gateway;
 pub mod history;
 pub mod http;
+pub mod leases;
 pub mod load;
 pub mod measure;
 pub mod normal;
@@ -34,6 +36,7 @@ pub mod ports;
 pub mod process;
 pub mod range_load;
 pub mod requests;
+pub mod snapshots;
 pub mod space_load;
 pub mod watch_load;
 pub mod watches;

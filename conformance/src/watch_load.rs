@@ -171,7 +171,8 @@ fn cpu_time(pids: &[u32]) -> anyhow::Result<Duration> {
 }
 
 /// The memory of processes.
-fn rss_bytes(pids: &[u32]) -> anyhow::Result<f64> {
+/// The memory of these processes together.
+pub(crate) fn rss_bytes(pids: &[u32]) -> anyhow::Result<f64> {
     let mut pages = 0_u64;
     for pid in pids {
         let statm = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;

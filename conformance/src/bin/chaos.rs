@@ -1,4 +1,5 @@
-//! `chaos`: real members killed under load, failover measured, bad input sent.
+//! `chaos`: real members killed under load and amid snapshots, failover and leases measured, bad
+//! input sent.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +13,9 @@ use conformance::check::check;
 use conformance::cluster::{Cluster, MEMBERS, Program, connect};
 use conformance::failover::{after_kill, after_stop, median};
 use conformance::history::{Call, Outcome};
+use conformance::leases::Plan;
 use conformance::load::{Load, chronicle};
+use conformance::snapshots;
 use synod_etcd::proto::etcdserverpb::PutRequest;
 use synod_etcd::proto::etcdserverpb::kv_client::KvClient;
 
@@ -52,6 +55,31 @@ enum Trouble {
         #[arg(long)]
         max_after_stop_ms: Option<u64>,
     },
+    /// Let very many leases come due at a steady rate, kill the leader meanwhile, and measure how
+    /// late they end.
+    Leases {
+        /// How many leases.
+        #[arg(long, default_value_t = 1_000_000)]
+        count: u64,
+        /// How many come due in a second.
+        #[arg(long, default_value_t = 10_000)]
+        per_second: u64,
+        /// How many seconds granting may take [default: one for each 2,000, and 10 more].
+        #[arg(long)]
+        granting: Option<u64>,
+        /// Fail if any lease ends later, in milliseconds.
+        #[arg(long, default_value_t = 2000)]
+        max_late_ms: u64,
+        /// Let the leader live.
+        #[arg(long)]
+        spare_leader: bool,
+    },
+    /// Let a member lag beyond the log, and kill it, and who sends to it, amid its snapshot.
+    Snapshot {
+        /// How many keys of 1 MiB it lacks.
+        #[arg(long, default_value_t = 400)]
+        keys: usize,
+    },
     /// Send what is malformed, too large or not allowed, and see that members go on.
     BadInput,
 }
@@ -59,13 +87,32 @@ enum Trouble {
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let program = Program::by_file_name(&arguments.synod);
+    let mut program = Program::by_file_name(&arguments.synod);
+    if let Trouble::Snapshot { .. } = arguments.trouble {
+        program = program.with(&snapshots::FLAGS);
+    }
     let mut cluster = Cluster::start(&program, &arguments.folder).await?;
     println!("three members of {} serve", program.name);
     let passed = match arguments.trouble {
         Trouble::History { rounds, clients } => history(&mut cluster, rounds, clients).await?,
         Trouble::Failover { rounds, max_after_kill_ms, max_after_stop_ms } => {
             failover(&mut cluster, rounds, max_after_kill_ms, max_after_stop_ms).await?
+        }
+        Trouble::Leases { count, per_second, granting, max_late_ms, spare_leader } => {
+            let granting = Duration::from_secs(granting.unwrap_or(count / 2000 + 10));
+            let key_every = (count / KEYS_OF_LEASES).max(1);
+            let plan =
+                Plan { leases: count, per_second, granting, key_every, kills: !spare_leader };
+            leases(&mut cluster, plan, Duration::from_millis(max_late_ms)).await?
+        }
+        Trouble::Snapshot { keys } => {
+            let caught = snapshots::run(&mut cluster, keys).await?;
+            let snapshots::Caught { keys, took, hash, revision } = caught;
+            println!(
+                "{keys} MiB behind, it held everything {took:?} after its sender was killed; all \
+                 members have hash {hash:08x} at revision {revision}"
+            );
+            true
         }
         Trouble::BadInput => bad(&mut cluster).await?,
     };
@@ -210,6 +257,28 @@ async fn failover(
     };
     Ok(within(killed, max_after_kill_ms) && within(longest, max_after_stop_ms))
 }
+
+async fn leases(cluster: &mut Cluster, plan: Plan, late_max: Duration) -> anyhow::Result<bool> {
+    let expired = conformance::leases::run(cluster, plan).await?;
+    println!(
+        "{} leases granted in {:?}, {:.0} bytes of each member's memory for each",
+        expired.granted, expired.granting, expired.lease_bytes
+    );
+    let (half, most, max) = (expired.late_at(50), expired.late_at(99), expired.late_at(100));
+    println!(
+        "of {} with a key: late by p50 {half:?}, p99 {most:?}, at most {max:?}; {} early, {} \
+         missing, {} leases left",
+        expired.late.len(),
+        expired.early,
+        expired.missing,
+        expired.left
+    );
+    let none = expired.early == 0 && expired.missing == 0 && expired.left == 0;
+    Ok(none && max <= late_max && expired.granted == plan.leases)
+}
+
+/// So many leases have a key, by which their end is seen.
+const KEYS_OF_LEASES: u64 = 10_000;
 
 async fn bad(cluster: &mut Cluster) -> anyhow::Result<bool> {
     let mut passed = true;

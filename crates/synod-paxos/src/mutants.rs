@@ -35,12 +35,14 @@ pub enum Mutant {
     ReadUnconfirmed,
     /// A member that takes over a snapshot forgets what it has promised.
     InstallForgetsPromise,
+    /// A member that takes over a snapshot keeps its own barrier instead of the one that is in it.
+    InstallWithoutBarrier,
 }
 
 impl Mutant {
     /// All of them.
     #[cfg(feature = "mutants")]
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NoPhase1,
         Self::AcceptByAccepted,
         Self::PromiseWithoutBallot,
@@ -53,5 +55,6 @@ impl Mutant {
         Self::ChosenInAnyBallot,
         Self::ReadUnconfirmed,
         Self::InstallForgetsPromise,
+        Self::InstallWithoutBarrier,
     ];
 }

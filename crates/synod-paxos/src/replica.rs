@@ -308,6 +308,13 @@ impl Replica {
         self.acceptor.promised.ballot()
     }
 
+    /// What this member knows of all slots that are chosen: where they end, the last barrier and
+    /// the highest stamp among them.
+    #[must_use]
+    pub const fn chosen_prefix(&self) -> Prefix {
+        self.learner.prefix
+    }
+
     /// Every slot below is chosen.
     #[must_use]
     pub const fn chosen_watermark(&self) -> Slot {

@@ -136,7 +136,11 @@ impl Replica {
         assert!(former.end < prefix.end, "{} is installed over {}", prefix.end, former.end);
         assert!(former.barrier <= prefix.barrier, "a longer prefix has no lower barrier");
         self.snapshots.fetch = None;
-        self.learner.install(prefix);
+        let barrier = match self.mutated(Mutant::InstallWithoutBarrier) {
+            true => former.barrier,
+            false => prefix.barrier,
+        };
+        self.learner.install(Prefix { barrier, ..prefix });
         self.acceptor.held = self.acceptor.held.split_off(&prefix.end);
         if self.mutated(Mutant::InstallForgetsPromise) {
             self.acceptor.promised = crate::parts::Promised::default();

@@ -186,6 +186,7 @@ fn mutants_are_caught() {
         Mutant::ReadUnconfirmed,
         Mutant::AcceptByAccepted,
         Mutant::InstallForgetsPromise,
+        Mutant::InstallWithoutBarrier,
     ];
     for mutant in Mutant::ALL.into_iter().filter(|mutant| !elsewhere.contains(mutant)) {
         let fails = |seed: &u64| {

@@ -326,6 +326,18 @@ where
         !self.held.is_empty() || self.stopping || self.replica.awaits_disk()
     }
 
+    /// Asserts what must hold after each round. For tests and simulations: it looks at everything.
+    ///
+    /// # Panics
+    /// If it does not hold.
+    pub fn check_invariants(&self) {
+        self.replica.check_invariants();
+        if self.ready.is_empty() && !self.halted {
+            let chosen = self.replica.chosen_prefix();
+            assert_eq!(self.applied, chosen, "applied is what is chosen, and nothing else");
+        }
+    }
+
     /// The core, to look at.
     #[must_use]
     pub const fn replica(&self) -> &Replica {

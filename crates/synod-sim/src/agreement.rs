@@ -67,7 +67,7 @@ impl Agreement {
         let commands: Vec<u64> = applied.commands.iter().map(|it| it.operation).collect();
         if slot == self.end() {
             for number in &commands {
-                history.apply(slot, *number)?;
+                history.apply(slot, applied.time, *number)?;
             }
             let (time, digest) = (applied.time, applied.digest);
             self.chosen.push(Chosen { commands: commands.clone(), time, digest });

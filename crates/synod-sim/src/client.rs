@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::lease::LeaseOperation;
 use crate::operation::{Answer, Operation, Outcome};
 use crate::plan::Plan;
 use crate::random::Random;
@@ -38,7 +39,10 @@ impl Client {
         let key = random.below(plan.keys);
         let padding = usize::try_from(random.below(plan.value_bytes_max + 1)).unwrap_or(0);
         if self.probe {
-            return Operation::Put { key, value, padding: 0 };
+            return Operation::Put { key, value, padding: 0, lease: 0 };
+        }
+        if plan.leases > 0 && random.below(100) < plan.leases_percent {
+            return about_leases(random, plan, value);
         }
         if random.below(100) < plan.reads_percent {
             let at = random.per_mille(150).then(|| self.past(random));
@@ -46,7 +50,7 @@ impl Client {
             return Operation::Read { key, at, local: random.per_mille(200) };
         }
         match random.below(100) {
-            0..50 => Operation::Put { key, value, padding },
+            0..50 => Operation::Put { key, value, padding, lease: 0 },
             50..83 => {
                 let expected = self.changed.get(&key).copied().unwrap_or(0);
                 Operation::Swap { key, expected, value }
@@ -82,3 +86,19 @@ impl Client {
         (self.revision - back).max(1)
     }
 }
+
+fn about_leases(random: &mut Random, plan: &Plan, value: u64) -> Operation {
+    let id = i64::try_from(random.below(plan.leases)).unwrap_or(0) + 1;
+    let ttl = i64::try_from(random.between(1, LEASE_SECONDS_MAX)).unwrap_or(1);
+    let key = random.below(plan.keys);
+    Operation::Lease(match random.below(100) {
+        0..20 => LeaseOperation::Grant { id, ttl },
+        20..50 => LeaseOperation::KeepAlive { id },
+        50..55 => LeaseOperation::Revoke { id },
+        55..80 => return Operation::Put { key, value, padding: 0, lease: id },
+        _ => LeaseOperation::Status { id, local: random.per_mille(200) },
+    })
+}
+
+/// The longest lease: short enough that most of them end while faults happen.
+pub(crate) const LEASE_SECONDS_MAX: u64 = 6;

@@ -4,10 +4,14 @@
 //! What production does with timers and wake-ups is done here after each round of the member, as
 //! looking costs nothing.
 
+use std::time::Duration;
+
 use synod_kv::{Expirer, Expiry, LeaseExpire, MemoryEngine, Reader};
 use synod_paxos::{Ballot, LogTime, Time};
 
-use crate::queue::{MILLISECOND, Micros};
+use crate::lease::LeaseOperation;
+use crate::operation::Operation;
+use crate::world::{Happening, World};
 
 /// What one process does about leases.
 #[derive(Debug, Default)]
@@ -40,7 +44,8 @@ struct LogClock {
 
 impl LogClock {
     fn time_ms(self, now: Time) -> u64 {
-        self.time_ms + now.since(self.at).as_millis() as u64
+        let passed = u64::try_from(now.since(self.at).as_millis()).unwrap_or(u64::MAX);
+        self.time_ms.saturating_add(passed)
     }
 }
 
@@ -72,7 +77,7 @@ impl Expiring {
         match expirer.next(reader, time_ms) {
             Expiry::Propose(expire) => Step::Propose(expire),
             Expiry::At(due_ms) => {
-                let span = std::time::Duration::from_millis(due_ms.saturating_sub(time_ms));
+                let span = Duration::from_millis(due_ms.saturating_sub(time_ms));
                 Step::LookAt(now.plus(span))
             }
             Expiry::Never => Step::Rest,
@@ -97,5 +102,39 @@ impl Expiring {
     }
 }
 
+impl World {
+    /// A member that leads asks that leases end which are due.
+    pub(crate) fn look_for_due_leases(&mut self, member: usize, stamp: Option<LogTime>) {
+        let now = self.now();
+        let clock_rate = self.members[member].clock_rate;
+        let Some(process) = &mut self.members[member].process else { return };
+        let local = process.local(now, clock_rate);
+        if let Some(stamp) = stamp {
+            process.expiring.stamped(local, stamp);
+        }
+        let replica = process.driver.replica();
+        let leads = replica.leader().filter(|_| replica.is_leader());
+        match process.expiring.next(local, leads, process.driver.machine().reader()) {
+            Step::Propose(expire) => {
+                let (ids, by) = (expire.ids.as_slice().to_vec(), expire.by);
+                let operation = Operation::Lease(LeaseOperation::Expire { ids, by });
+                let number = self.history.ask(operation);
+                self.askers.push(None);
+                process.expiring.proposed(number);
+                self.plan_in(0, Happening::Request { member, number });
+            }
+            Step::LookAt(time) => {
+                let at = process.global(time, clock_rate).max(now + 1);
+                if at < process.look_at {
+                    process.look_at = at;
+                    let life = process.life;
+                    self.queue.push(at, Happening::Look { member, life });
+                }
+            }
+            Step::Rest => {}
+        }
+    }
+}
+
 /// After a proposal that found no answer, as in production.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);

@@ -38,11 +38,13 @@ pub enum Fault {
     Transfer,
     /// Members are told that another is gone, which may be false, or true of its links only.
     Unreachable,
+    /// The leader is shut off until another one is elected, and then heard before that one.
+    Duel,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Crash,
         Self::PowerCut,
         Self::Pause,
@@ -59,6 +61,7 @@ impl Fault {
         Self::Wipe,
         Self::Transfer,
         Self::Unreachable,
+        Self::Duel,
     ];
 
     /// Its name on the command line.
@@ -81,6 +84,7 @@ impl Fault {
             Self::Wipe => "wipe",
             Self::Transfer => "transfer",
             Self::Unreachable => "unreachable",
+            Self::Duel => "duel",
         }
     }
 }

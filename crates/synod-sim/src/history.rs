@@ -5,10 +5,11 @@
 //! was given before a request was made must not carry a later revision than the request's own.
 //! Reads must show exactly the state of their revision.
 
+use crate::lease::{LeaseOperation, LeaseOutcome};
 use crate::member::{Outcome as Told, Refusal};
 use crate::model::Model;
 use crate::operation::{Answer, Operation, Outcome};
-use synod_paxos::{Slot, Withdrawal};
+use synod_paxos::{LogTime, Slot, Withdrawal};
 use synod_replica::ProposeError;
 
 /// All operations of a run, by number.
@@ -38,6 +39,8 @@ struct Asked {
     operation: Operation,
     /// The highest revision seen when it was asked.
     seen: i64,
+    /// Above the slot of every write acknowledged when it was asked.
+    after: Slot,
     /// Where it was applied, and what it must answer.
     applied: Option<(Slot, Answer)>,
     /// Its client was told that it never will be applied.
@@ -58,7 +61,8 @@ impl History {
 
     /// Notes a request; gives its number.
     pub(crate) fn ask(&mut self, operation: Operation) -> u64 {
-        self.asked.push(Asked { operation, seen: self.seen, applied: None, never: false });
+        let (seen, after) = (self.seen, self.acknowledged);
+        self.asked.push(Asked { operation, seen, after, applied: None, never: false });
         self.asked.len() as u64 - 1
     }
 
@@ -78,7 +82,7 @@ impl History {
     }
 
     /// The log applied an operation, for the first time on any member.
-    pub(crate) fn apply(&mut self, slot: Slot, number: u64) -> Result<(), String> {
+    pub(crate) fn apply(&mut self, slot: Slot, time: LogTime, number: u64) -> Result<(), String> {
         let Some(asked) = self.asked.get_mut(place(number)) else {
             return Err(format!("slot {slot} applies operation {number}, which nobody asked for"));
         };
@@ -95,7 +99,7 @@ impl History {
                 asked.operation
             ));
         }
-        asked.applied = Some((slot, self.model.apply(&asked.operation)));
+        asked.applied = Some((slot, self.model.apply(&asked.operation, slot, time.as_millis())));
         Ok(())
     }
 
@@ -134,7 +138,7 @@ impl History {
             self.check_read(asked, answer)?;
             self.counts.reads += 1;
         }
-        let local = matches!(asked.operation, Operation::Read { local: true, .. });
+        let local = asked.operation.is_local();
         if !local && answer.revision < asked.seen {
             return Err(format!(
                 "operation {number} ({}) answers at revision {}, but revision {} was seen before \
@@ -153,6 +157,9 @@ impl History {
     }
 
     fn check_read(&self, asked: &Asked, answer: &Answer) -> Result<(), String> {
+        if let Operation::Lease(LeaseOperation::Status { id, local }) = asked.operation {
+            return self.check_status(asked, id, local, answer);
+        }
         let Operation::Read { key, at, local } = asked.operation else {
             return Err(format!("{} is no read", asked.operation));
         };
@@ -177,6 +184,37 @@ impl History {
             "{} gave [{answer}] {:?}, must show {expected:?}",
             asked.operation, answer.outcome
         ))
+    }
+
+    /// A look at a lease shows it as it stood at the moment that the answer names, which is not
+    /// before a write that was acknowledged before the look was asked for.
+    fn check_status(
+        &self,
+        asked: &Asked,
+        id: i64,
+        local: bool,
+        answer: &Answer,
+    ) -> Result<(), String> {
+        let Outcome::Lease(LeaseOutcome::Status(found, at)) = &answer.outcome else {
+            return Err(format!("{} gave [{answer}]", asked.operation));
+        };
+        if !local && at.end < asked.after {
+            return Err(format!(
+                "{} shows the state below {}, but a write above was acknowledged before it was \
+                 asked: below {}",
+                asked.operation, at.end, asked.after
+            ));
+        }
+        let expected = self.model.lease_at(id, *at, answer.revision);
+        if *found == expected {
+            return Ok(());
+        }
+        Err(format!("{} gave [{answer}], must show {expected:?}", asked.operation))
+    }
+
+    /// A lease that there is, if there is one.
+    pub(crate) fn any_lease(&self) -> Option<i64> {
+        self.model.leases().next()
     }
 
     fn refuse(&mut self, number: u64, refusal: &Refusal) -> Result<(), String> {
@@ -217,6 +255,7 @@ fn changes(operation: &Operation, outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Stored => true,
         Outcome::Deleted(count) => *count > 0,
+        Outcome::Lease(lease) => lease.deleted() > 0,
         _ => operation.is_write() && matches!(outcome, Outcome::Unexpected(_)),
     }
 }
@@ -230,8 +269,10 @@ mod tests {
     use super::*;
 
     fn put(value: u64) -> Operation {
-        Operation::Put { key: 1, value, padding: 0 }
+        Operation::Put { key: 1, value, padding: 0, lease: 0 }
     }
+
+    const TIME: LogTime = LogTime::from_millis(1);
 
     const READ: Operation = Operation::Read { key: Some(1), at: None, local: false };
 
@@ -243,7 +284,7 @@ mod tests {
     fn a_stale_read_is_caught() {
         let mut history = History::new();
         let write = history.ask(put(1));
-        history.apply(Slot::new(1), write).unwrap();
+        history.apply(Slot::new(1), TIME, write).unwrap();
         history.answer(write, &stored(2)).unwrap();
         let read = history.ask(READ);
         let stale = Ok(Answer { revision: 1, outcome: Outcome::Items(vec![]) });
@@ -270,11 +311,11 @@ mod tests {
     fn a_write_applies_once_and_not_after_it_was_denied() {
         let mut history = History::new();
         let (twice, denied) = (history.ask(put(1)), history.ask(put(2)));
-        history.apply(Slot::new(1), twice).unwrap();
-        history.apply(Slot::new(2), twice).unwrap_err();
+        history.apply(Slot::new(1), TIME, twice).unwrap();
+        history.apply(Slot::new(2), TIME, twice).unwrap_err();
         let outcome = Withdrawal::NeverApplied;
         let timed_out = Err(Refusal::Propose(ProposeError::TimedOut { outcome }));
         history.answer(denied, &timed_out).unwrap();
-        history.apply(Slot::new(3), denied).unwrap_err();
+        history.apply(Slot::new(3), TIME, denied).unwrap_err();
     }
 }

@@ -3,9 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use synod_kv::{
-    ApplyError, Command, LeaseExpire, LeaseGrant, LeaseIds, LeaseStatus, Response,
-};
+use synod_kv::{ApplyError, Command, LeaseExpire, LeaseGrant, LeaseIds, LeaseStatus, Response};
 use synod_paxos::Slot;
 
 /// One request about leases.
@@ -95,11 +93,8 @@ impl LeaseOutcome {
     pub(crate) fn of_status(status: Option<&LeaseStatus>, at: Moment) -> Option<Self> {
         let Some(status) = status else { return Some(Self::Status(None, at)) };
         let keys: Option<Vec<u64>> = status.keys.iter().map(key_number).collect();
-        let terms = Terms {
-            ttl: status.granted_ttl,
-            remaining_ms: status.remaining_ms,
-            keys: keys?,
-        };
+        let terms =
+            Terms { ttl: status.granted_ttl, remaining_ms: status.remaining_ms, keys: keys? };
         Some(Self::Status(Some(terms), at))
     }
 

@@ -10,7 +10,8 @@
 //!                   │ member   driver + log + store, on a disk that forgets
 //!                   │ network  delay, loss, partitions
 //!                   │ client   asks, and never repeats itself
-//!                   │ nemesis  crashes, pauses, cuts, wipes
+//!                   │ nemesis  crashes, pauses, cuts, wipes; duel: two leaders at a time
+//!                   │ expiry   the leader asks that leases end which are due
 //!                   │
 //!                   └ checkers, after every round of a member:
 //!                       agreement  one value per slot, one leader per ballot, equal state
@@ -18,14 +19,18 @@
 //!                       run        progress after healing, everything equal in silence
 //! ```
 //!
-//! Reading order: `plan`, `world`, `member`, `nemesis`, `agreement`, `history`, `run`.
+//! Reading order: `plan`, `world`, `member`, `nemesis`, `duel`, `agreement`, `history`, `run`.
 #![deny(missing_docs)]
 
 mod agreement;
 mod client;
 mod disk;
+mod duel;
+mod expiry;
 mod faults;
 mod history;
+mod lease;
+mod lease_mutants;
 mod machine;
 mod member;
 mod model;
@@ -43,6 +48,8 @@ mod world;
 
 pub use disk::{SimDisk, SimFile};
 pub use faults::{Fault, FaultSet, UnknownFault};
+#[cfg(feature = "mutants")]
+pub use lease_mutants::LeaseMutant;
 pub use report::{Options, Report, Violation, command};
 pub use run::{run, run_links};
 pub use search::{shrink, sweep};

@@ -4,13 +4,15 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use synod_kv::{
-    Arriving, Caller, FlushLimits, Flusher, MemoryEngine, ReadError, Reader, SnapshotOrigin,
-    SnapshotPoint, SnapshotSource, Store,
+    Arriving, Caller, Command, FlushLimits, Flusher, LeaseIds, MemoryEngine, ReadError, Reader,
+    SnapshotOrigin, SnapshotPoint, SnapshotSource, Store,
 };
 use synod_paxos::{Ballot, LogTime, Prefix, ReplicaId, Slot};
 use synod_replica::snapshot::{Arrived, Incoming, Outgoing, ShippingError};
 use synod_replica::{Entry, Shipping, StateMachine};
 
+use crate::lease::{LeaseOperation, LeaseOutcome, Moment};
+use crate::lease_mutants::LeaseMutant;
 use crate::operation::{Answer, Operation, Outcome, split_payload};
 
 /// The production store over an engine in memory.
@@ -24,6 +26,9 @@ pub(crate) struct Machine {
     commands: Vec<Applied>,
     slots: Vec<AppliedSlot>,
     installed: Vec<(Slot, u64)>,
+    mutant: Option<LeaseMutant>,
+    /// The member's own clock, for [`LeaseMutant::LocalClock`] only.
+    local_ms: u64,
 }
 
 /// A command that was applied.
@@ -50,7 +55,7 @@ pub(crate) struct AppliedSlot {
 
 impl Machine {
     /// The machine as an engine holds it.
-    pub(crate) fn open(engine: MemoryEngine) -> Result<Self, String> {
+    pub(crate) fn open(engine: MemoryEngine, mutant: Option<LeaseMutant>) -> Result<Self, String> {
         let (store, flusher) = Store::open(engine).map_err(|error| error.to_string())?;
         let reader = store.reader();
         let stable = Slot::new(store.applied_slot());
@@ -63,6 +68,8 @@ impl Machine {
             commands: Vec::new(),
             slots: Vec::new(),
             installed: Vec::new(),
+            mutant,
+            local_ms: 0,
         })
     }
 
@@ -79,6 +86,9 @@ impl Machine {
     /// Answers a read.
     pub(crate) fn read(&self, operation: &Operation) -> Answer {
         let revision = self.reader.revision().as_i64();
+        if let Operation::Lease(LeaseOperation::Status { id, .. }) = operation {
+            return Answer { revision, outcome: self.lease(*id) };
+        }
         let Some(range) = operation.range() else {
             let what = format!("{operation} is no read");
             return Answer { revision, outcome: Outcome::Unexpected(what) };
@@ -93,6 +103,58 @@ impl Machine {
             }
             Err(error) => Answer { revision, outcome: Outcome::Unexpected(error.to_string()) },
         }
+    }
+
+    /// How a lease stands.
+    fn lease(&self, id: i64) -> Outcome {
+        let time_ms = self.store.time_ms();
+        let at = Moment { end: Slot::new(self.store.applied_slot()), time_ms };
+        match self.reader.lease(&Caller::Internal, id, true, time_ms) {
+            Ok(status) => match LeaseOutcome::of_status(status.as_ref(), at) {
+                Some(outcome) => Outcome::Lease(outcome),
+                None => Outcome::Unexpected(format!("{status:?}")),
+            },
+            Err(error) => Outcome::Unexpected(error.to_string()),
+        }
+    }
+
+    /// The member's own clock shows this.
+    pub(crate) const fn set_local_time(&mut self, local_ms: u64) {
+        self.local_ms = local_ms;
+    }
+
+    /// What the mutant that revokes what it takes for due makes of an expiry of one lease.
+    fn revoked(&mut self, slot: u64, time: u64, command: &Bytes) -> Option<Answer> {
+        if self.mutant != Some(LeaseMutant::StaleLeaderRevokes) {
+            return None;
+        }
+        let Ok((_, Command::LeaseExpire(expire))) = Command::decode(command) else { return None };
+        let &[id] = expire.ids.as_slice() else { return None };
+        let revoke = Command::LeaseRevoke { id }.encode();
+        let reply = self.store.apply(slot, time, &revoke).ok()?;
+        let outcome = match LeaseOutcome::of_result(&reply.result)? {
+            LeaseOutcome::Revoked(deleted) => LeaseOutcome::Expired(vec![id], deleted),
+            _ => LeaseOutcome::Expired(vec![], 0),
+        };
+        Some(Answer { revision: reply.revision.as_i64(), outcome: Outcome::Lease(outcome) })
+    }
+
+    /// What the mutant does that begins all leases anew when there is a new leader.
+    fn reset_leases(&mut self, applied: Prefix) {
+        let Ballot { round, replica } = applied.barrier;
+        let is_new = self.store.barrier() != [round, replica.as_u64()];
+        if self.mutant == Some(LeaseMutant::ResetByNewLeader) && is_new {
+            let ids = self.reader.leases(&Caller::Internal).unwrap_or_default();
+            let ids = LeaseIds::new(ids).expect("there are a few leases");
+            let renew = Command::LeaseKeepAlive { ids }.encode();
+            let (slot, time) = (applied.end.as_u64() - 1, applied.time.as_millis());
+            self.store.apply(slot, time, &renew).expect("an engine in memory does not fail");
+        }
+    }
+
+    /// A handle that answers reads.
+    pub(crate) const fn reader(&self) -> &Reader<MemoryEngine> {
+        &self.reader
     }
 
     /// Takes the snapshots installed since the last call: where each ends, and its digest.
@@ -111,12 +173,16 @@ impl StateMachine for Machine {
 
     fn apply(&mut self, entry: Entry<'_>) -> Answer {
         let (operation, command) = split_payload(entry.payload).unwrap_or((0, Bytes::new()));
-        let (slot, time) = (entry.slot.as_u64(), entry.time.as_millis());
-        let answer = match self.store.apply(slot, time, &command) {
-            Ok(reply) => Answer::of_reply(&reply),
-            Err(error) => {
-                let revision = self.store.revision().as_i64();
-                Answer { revision, outcome: Outcome::Unexpected(error.to_string()) }
+        let (slot, mut time) = (entry.slot.as_u64(), entry.time.as_millis());
+        if self.mutant == Some(LeaseMutant::LocalClock) {
+            time = self.local_ms;
+        }
+        let answer = match self.revoked(slot, time, &command) {
+            Some(answer) => answer,
+            None => {
+                let reply = self.store.apply(slot, time, &command);
+                // In production the member ends.
+                Answer::of_reply(&reply.expect("an engine in memory does not fail"))
             }
         };
         self.commands.push(Applied { operation, answer: answer.clone() });
@@ -126,6 +192,7 @@ impl StateMachine for Machine {
     fn slot_applied(&mut self, applied: Prefix) {
         let Ballot { round, replica } = applied.barrier;
         let (number, stamp) = (applied.end.as_u64() - 1, applied.time);
+        self.reset_leases(applied);
         self.store.slot_applied(number, stamp.as_millis(), [round, replica.as_u64()]);
         let slot = Slot::new(number);
         let commands = std::mem::take(&mut self.commands);

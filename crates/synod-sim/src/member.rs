@@ -21,6 +21,8 @@ use synod_replica::{
 };
 
 use crate::disk::SimDisk;
+use crate::expiry::Expiring;
+use crate::lease_mutants::LeaseMutant;
 use crate::machine::Machine;
 use crate::operation::{Answer, Operation};
 use crate::queue::Micros;
@@ -114,6 +116,10 @@ pub(crate) struct Process {
     /// The group that is being synced: its last record, and what it read for others.
     syncing: Option<Group>,
     started: Micros,
+    /// What it does about leases.
+    pub(crate) expiring: Expiring,
+    /// When the next look at leases is planned.
+    pub(crate) look_at: Micros,
     /// When the next tick is planned.
     pub(crate) tick_at: Micros,
     /// When the driver hears, or heard, of the last group.
@@ -241,6 +247,7 @@ pub(crate) struct Start {
     pub(crate) core: CoreOptions,
     pub(crate) segment_bytes: u64,
     pub(crate) log_bytes_max: u64,
+    pub(crate) lease_mutant: Option<LeaseMutant>,
     pub(crate) now: Micros,
 }
 
@@ -257,7 +264,7 @@ impl Member {
 
     /// Starts the process from what disk and engine hold.
     pub(crate) fn start(&mut self, start: Start) -> Result<(), String> {
-        let machine = Machine::open(self.engine.clone())?;
+        let machine = Machine::open(self.engine.clone(), start.lease_mutant)?;
         let applied = synod_replica::StateMachine::applied(&machine).end;
         let shipping = synod_replica::StateMachine::shipping(&machine);
         let shipping = shipping.ok_or("a store can be shipped")?;
@@ -297,6 +304,8 @@ impl Member {
             answers: Answers::default(),
             syncing: None,
             started: start.now,
+            expiring: Expiring::default(),
+            look_at: Micros::MAX,
             tick_at: Micros::MAX,
             told_at: 0,
         });

@@ -56,6 +56,7 @@ impl World {
                 self.note_fault(format!("{} is asked to hand over to {to:?}", member + 1));
                 self.plan_in(0, Happening::Transfer { member, to });
             }
+            Fault::Duel => self.begin_duel(),
             Fault::Unreachable if self.chance.per_mille(500) => self.shut_off_leader(),
             Fault::Unreachable => {
                 let (member, peer) = (self.any_member(), self.any_member());
@@ -279,7 +280,7 @@ impl World {
     }
 
     /// A member that leads, or any if none does.
-    fn likely_leader(&mut self) -> usize {
+    pub(crate) fn likely_leader(&mut self) -> usize {
         let any = self.any_member();
         let leads = |place: &usize| {
             let process = self.members[*place].process.as_ref();

@@ -83,6 +83,15 @@ impl Network {
         self.link(from, to).clogged_until = until;
     }
 
+    /// Opens all links that are clogged. What is late stays late, but holds up nothing that is sent
+    /// from now on.
+    pub(crate) fn unclog(&mut self) {
+        for link in &mut self.links {
+            link.clogged_until = 0;
+            link.last_arrival = 0;
+        }
+    }
+
     /// Mends all links that are cut.
     pub(crate) fn mend(&mut self) {
         for link in &mut self.links {
@@ -93,11 +102,7 @@ impl Network {
     /// Mends and opens all links, and calms them down.
     pub(crate) fn heal(&mut self) {
         self.mend();
-        for link in &mut self.links {
-            link.clogged_until = 0;
-            // What is late stays late, but holds up nothing that is sent from now on.
-            link.last_arrival = 0;
-        }
+        self.unclog();
         self.weather = Weather::CALM;
     }
 

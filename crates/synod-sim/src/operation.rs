@@ -7,15 +7,17 @@ use std::fmt;
 
 use bytes::Bytes;
 use synod_kv::{
-    ApplyError, Command, Compact, Compare, Comparison, DeleteRange, Key, KeyRange, KeyValue, Op,
-    OpResponse, Put, Range, RangeResponse, Reply, Response, Revision, Target, Txn,
+    ApplyError, Assign, Command, Compact, Compare, Comparison, DeleteRange, Key, KeyRange,
+    KeyValue, Op, OpResponse, Put, Range, RangeResponse, Reply, Response, Revision, Target, Txn,
 };
 
-/// One request of a client.
+use crate::lease::{LeaseOperation, LeaseOutcome, key_number};
+
+/// One request of a client, or of a leader about leases.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Operation {
-    /// Stores a value, padded to some length.
-    Put { key: u64, value: u64, padding: usize },
+    /// Stores a value, padded to some length, under a lease if that is not 0.
+    Put { key: u64, value: u64, padding: usize, lease: i64 },
     /// Deletes a key.
     Delete { key: u64 },
     /// Stores a value if the key was last changed at a revision; reads the key otherwise.
@@ -24,6 +26,8 @@ pub(crate) enum Operation {
     Compact { revision: i64 },
     /// Reads one key, or all.
     Read { key: Option<u64>, at: Option<i64>, local: bool },
+    /// Something about leases.
+    Lease(LeaseOperation),
 }
 
 /// A key as it was at some revision.
@@ -34,6 +38,7 @@ pub(crate) struct Item {
     pub(crate) created: i64,
     pub(crate) modified: i64,
     pub(crate) version: i64,
+    pub(crate) lease: i64,
 }
 
 /// What the store answered.
@@ -62,6 +67,8 @@ pub(crate) enum Outcome {
     RefusedCompacted,
     /// It names a revision that is not there yet.
     RefusedFuture,
+    /// Something about leases.
+    Lease(LeaseOutcome),
     /// Something that no operation here can cause.
     Unexpected(String),
 }
@@ -69,18 +76,27 @@ pub(crate) enum Outcome {
 impl Operation {
     /// Whether it goes through the log.
     pub(crate) const fn is_write(&self) -> bool {
-        !matches!(self, Self::Read { .. })
+        !matches!(self, Self::Read { .. } | Self::Lease(LeaseOperation::Status { .. }))
+    }
+
+    /// Whether it is answered from whatever the member holds.
+    pub(crate) const fn is_local(&self) -> bool {
+        use LeaseOperation::Status;
+        matches!(self, Self::Read { local: true, .. } | Self::Lease(Status { local: true, .. }))
     }
 
     /// The command to replicate, behind the number of the operation.
     pub(crate) fn payload(&self, number: u64) -> Option<Bytes> {
-        let command = match *self {
-            Self::Put { key, value, padding } => Command::Put(put(key, value, padding)),
-            Self::Delete { key } => Command::DeleteRange(DeleteRange::new(single(key))),
-            Self::Swap { key, expected, value } => Command::Txn(swap(key, expected, value)),
-            Self::Compact { revision } => {
-                Command::Compact(Compact { revision: Revision::new(revision) })
+        let command = match self {
+            Self::Put { key, value, padding, lease } => {
+                Command::Put(Put { lease: Assign::Set(*lease), ..put(*key, *value, *padding) })
             }
+            Self::Delete { key } => Command::DeleteRange(DeleteRange::new(single(*key))),
+            Self::Swap { key, expected, value } => Command::Txn(swap(*key, *expected, *value)),
+            Self::Compact { revision } => {
+                Command::Compact(Compact { revision: Revision::new(*revision) })
+            }
+            Self::Lease(lease) => lease.command()?,
             Self::Read { .. } => return None,
         };
         Some([&number.to_le_bytes()[..], &command.encode()].concat().into())
@@ -137,17 +153,12 @@ impl Answer {
                 [OpResponse::Range(range)] if !txn.succeeded => unswapped(range),
                 other => Outcome::Unexpected(format!("{other:?}")),
             },
-            Ok(
-                other @ (Response::LeaseGrant(_)
-                | Response::LeaseRevoke(_)
-                | Response::LeaseKeepAlive(_)
-                | Response::LeaseExpire(_)
-                | Response::Auth
-                | Response::Alarm(_)),
-            ) => Outcome::Unexpected(format!("{other:?}")),
             Err(ApplyError::Compacted { .. }) => Outcome::RefusedCompacted,
             Err(ApplyError::FutureRevision { .. }) => Outcome::RefusedFuture,
-            Err(error) => Outcome::Unexpected(error.to_string()),
+            other => match LeaseOutcome::of_result(other) {
+                Some(lease) => Outcome::Lease(lease),
+                None => Outcome::Unexpected(format!("{other:?}")),
+            },
         };
         Self { revision: reply.revision.as_i64(), outcome }
     }
@@ -176,18 +187,23 @@ fn item(kv: &KeyValue) -> Option<Item> {
         return None;
     }
     Some(Item {
-        key: std::str::from_utf8(&kv.key).ok()?.strip_prefix("key-")?.parse().ok()?,
+        key: key_number(&kv.key)?,
         value: u64::from_le_bytes(*value),
         created: kv.create_revision.as_i64(),
         modified: kv.mod_revision.as_i64(),
         version: kv.version,
+        lease: kv.lease,
     })
 }
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Put { key, value, .. } => write!(f, "put {key} = {value}"),
+            Self::Put { key, value, lease: 0, .. } => write!(f, "put {key} = {value}"),
+            Self::Put { key, value, lease, .. } => {
+                write!(f, "put {key} = {value} under lease {lease}")
+            }
+            Self::Lease(lease) => write!(f, "{lease}"),
             Self::Delete { key } => write!(f, "delete {key}"),
             Self::Swap { key, expected, value } => {
                 write!(f, "put {key} = {value} if unchanged since {expected}")
@@ -217,6 +233,7 @@ impl fmt::Display for Answer {
             Outcome::Compacted => f.write_str("compacted"),
             Outcome::RefusedCompacted => f.write_str("refused: compacted"),
             Outcome::RefusedFuture => f.write_str("refused: future revision"),
+            Outcome::Lease(lease) => write!(f, "{lease:?}"),
             Outcome::Unexpected(what) => write!(f, "unexpected: {what}"),
         }
     }

@@ -51,6 +51,10 @@ pub(crate) struct Plan {
     pub(crate) value_bytes_max: u64,
     /// Reads of a hundred requests.
     pub(crate) reads_percent: u64,
+    /// How many leases there are at most; none in many worlds.
+    pub(crate) leases: u64,
+    /// Requests about leases of a hundred, if there are any.
+    pub(crate) leases_percent: u64,
 }
 
 impl Plan {
@@ -86,6 +90,8 @@ impl Plan {
             keys: random.between(2, 12),
             value_bytes_max: *random.pick(&[0, 20, 200, 1000]),
             reads_percent: *random.pick(&[20, 40, 60, 80]),
+            leases: *random.pick(&[0, 0, 1, 3, 8]),
+            leases_percent: *random.pick(&[10, 30, 60]),
             log_bytes_max: *random.pick(&[1 << 10, 4 << 10, 16 << 10, 1 << 30]),
         }
     }

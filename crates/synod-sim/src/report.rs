@@ -19,6 +19,9 @@ pub struct Options {
     /// The wrong variant of the protocol to run, to prove that the checkers can fail.
     #[cfg(feature = "mutants")]
     pub mutant: Option<synod_paxos::Mutant>,
+    /// The wrong variant of what members do about leases.
+    #[cfg(feature = "mutants")]
+    pub lease_mutant: Option<crate::LeaseMutant>,
 }
 
 impl Default for Options {
@@ -30,6 +33,8 @@ impl Default for Options {
             trace: false,
             #[cfg(feature = "mutants")]
             mutant: None,
+            #[cfg(feature = "mutants")]
+            lease_mutant: None,
         }
     }
 }
@@ -79,6 +84,8 @@ pub struct Report {
     pub pages: u64,
     /// Snapshots that were installed.
     pub installs: u64,
+    /// Leases that ended because they were due.
+    pub expired: u64,
 }
 
 impl fmt::Display for Report {

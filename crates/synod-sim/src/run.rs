@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::time::Duration;
 
-use crate::client::Client;
+use crate::client::{Client, LEASE_SECONDS_MAX};
 use crate::faults::FaultSet;
 use crate::nemesis::pairs;
 use crate::queue::{MILLISECOND, Micros, SECOND};
@@ -122,6 +122,7 @@ fn live(world: &mut World, duration: Micros) -> Result<(), String> {
     world.heal();
     world.progress_everywhere()?;
     world.become_equal()?;
+    world.leases_end()?;
     world.something_happened()
 }
 
@@ -166,6 +167,21 @@ impl World {
                 return Err(format!("{difference}, {} s after the last write", PATIENCE / SECOND));
             }
         }
+    }
+
+    /// Nobody keeps leases alive any more: all of them end, on all members.
+    fn leases_end(&mut self) -> Result<(), String> {
+        let deadline = self.now() + LEASE_SECONDS_MAX * SECOND * 5 / 4 + LEASE_PATIENCE;
+        while let Some(lease) = self.history.any_lease() {
+            if self.now() >= deadline {
+                return Err(format!(
+                    "lease {lease} still lives, though it was due {} s ago",
+                    LEASE_PATIENCE / SECOND
+                ));
+            }
+            self.run_for(100 * MILLISECOND)?;
+        }
+        self.become_equal()
     }
 
     fn difference(&self) -> Option<String> {
@@ -253,6 +269,9 @@ const CALM_UNTIL: Micros = 3 * SECOND / 2;
 
 /// How long healing and becoming equal may take.
 const PATIENCE: Micros = 30 * SECOND;
+
+/// How late a lease may end when everything works. The slowest clock takes 5/4 of the time.
+const LEASE_PATIENCE: Micros = 2 * SECOND;
 
 /// Fewer answered writes prove nothing.
 const WRITES_MIN: u64 = 1;

@@ -13,8 +13,11 @@ use crate::client::Client;
 use crate::disk::SimDisk;
 use crate::faults::Fault;
 use crate::history::History;
+use crate::lease::LeaseOutcome;
+use crate::lease_mutants::LeaseMutant;
 use crate::member::{Asker, Group, Job, Member, Outcome, Refusal, Start, Trap};
 use crate::network::{Fate, Network};
+use crate::operation::{Answer, Outcome as Became};
 use crate::plan::{Plan, SYNC_MEAN_CALM};
 use crate::queue::{MILLISECOND, Micros, Queue, SECOND};
 use crate::random::Random;
@@ -30,6 +33,8 @@ pub(crate) enum Happening {
     Tick { member: usize, life: u64 },
     /// The time of a sync is over.
     Synced { member: usize, life: u64 },
+    /// A member looks whether leases are due.
+    Look { member: usize, life: u64 },
     /// The driver hears what the log did.
     Done { member: usize, life: u64, group: Group },
     /// A member's store writes to its engine.
@@ -68,8 +73,8 @@ pub(crate) struct World {
     pub(crate) members: Vec<Member>,
     pub(crate) network: Network,
     pub(crate) clients: Vec<Client>,
-    /// Who asked for each operation.
-    askers: Vec<usize>,
+    /// The client that asked for each operation; none if a member did by itself.
+    pub(crate) askers: Vec<Option<usize>>,
     pub(crate) agreement: Agreement,
     pub(crate) history: History,
     pub(crate) trace: Trace,
@@ -82,6 +87,8 @@ pub(crate) struct World {
     requests: Random,
     /// The mean time of a sync at present.
     pub(crate) sync_mean: Micros,
+    /// Until then, whoever is elected has a rival.
+    pub(crate) duel_ends: Micros,
     /// No faults happen any more.
     pub(crate) healed: bool,
     /// Clients ask nothing any more.
@@ -89,6 +96,7 @@ pub(crate) struct World {
     /// Where all chance comes from.
     pub(crate) seed: u64,
     core: CoreOptions,
+    lease_mutant: Option<LeaseMutant>,
 }
 
 impl World {
@@ -101,6 +109,10 @@ impl World {
         {
             core.mutant = options.mutant;
         }
+        #[cfg(feature = "mutants")]
+        let lease_mutant = options.lease_mutant;
+        #[cfg(not(feature = "mutants"))]
+        let lease_mutant = None;
         let mut machines = Random::new(seed, "machines");
         let members = (0..plan.members).map(|n| new_member(seed, n, &plan, &mut machines));
         let members: Vec<Member> = members.collect();
@@ -121,11 +133,13 @@ impl World {
             machines,
             requests: Random::new(seed, "requests"),
             sync_mean: SYNC_MEAN_CALM,
+            duel_ends: 0,
             healed: false,
             quiet: false,
             seed,
             plan,
             core,
+            lease_mutant,
         }
     }
 
@@ -220,6 +234,7 @@ impl World {
             Happening::Deliver { to: member, .. }
             | Happening::Tick { member, .. }
             | Happening::Synced { member, .. }
+            | Happening::Look { member, .. }
             | Happening::Done { member, .. }
             | Happening::Unreachable { member, .. }
             | Happening::Transfer { member, .. }
@@ -253,6 +268,12 @@ impl World {
                 }
                 process.tick_at = Micros::MAX;
                 process.driver.handle_tick(local);
+            }
+            Happening::Look { life, .. } => {
+                if life != process.life || process.look_at != now {
+                    return None;
+                }
+                process.look_at = Micros::MAX;
             }
             Happening::Done { life, group, .. } => {
                 if life != process.life {
@@ -293,8 +314,7 @@ impl World {
                 let answers = process.answers.clone();
                 let timeout = std::time::Duration::from_micros(self.plan.deadline);
                 let payload = operation.payload(number);
-                let local_read =
-                    matches!(operation, crate::operation::Operation::Read { local: true, .. });
+                let local_read = operation.is_local();
                 let asker = Asker { number, operation, answers };
                 match payload {
                     Some(payload) => process.driver.propose(local, payload, timeout, asker),
@@ -313,8 +333,9 @@ impl World {
         let clock_rate = self.members[member].clock_rate;
         let Some(process) = &mut self.members[member].process else { return Ok(()) };
         let local = process.local(now, clock_rate);
+        process.driver.machine_mut().set_local_time(local.as_micros() / 1000);
         process.driver.run_outputs(local, &mut process.wishes);
-        process.driver.replica().check_invariants();
+        process.driver.check_invariants();
         let messages = mem::take(&mut process.wishes.messages);
         let events = mem::take(&mut process.wishes.events);
         let halted = process.wishes.halted.take();
@@ -323,15 +344,18 @@ impl World {
         let answers = mem::take(&mut *process.answers.borrow_mut());
         self.plan_tick(member);
 
-        let trap = self.members[member].trap;
-        let mut trapped = false;
         for event in events {
             self.agreement.event(member, replica(member), &event)?;
+            if matches!(event, synod_paxos::Event::Elected { .. }) {
+                self.join_duel(member);
+            }
             if !matches!(event, synod_paxos::Event::Ignored { .. }) {
                 let event = event.to_string();
                 self.trace.note(now, Note::Core { member, event });
             }
         }
+        let trap = self.members[member].trap;
+        let mut trapped = false;
         for (end, digest) in installed {
             self.report.installs += 1;
             self.agreement.install(member, end, digest)?;
@@ -344,9 +368,19 @@ impl World {
         }
         for (number, outcome) in answers {
             self.history.answer(number, &outcome)?;
+            if let Some(process) = &mut self.members[member].process {
+                process.expiring.answered(local, number, outcome.is_ok());
+            }
+            if let Ok(Answer { outcome: Became::Lease(LeaseOutcome::Expired(ids, _)), .. }) =
+                &outcome
+            {
+                self.report.expired += ids.len() as u64;
+            }
             self.plan_in(CLIENT_DELAY, Happening::Told { number, outcome });
         }
-        for (to, message) in messages {
+        self.look_for_due_leases(member, applied.last().map(|slot| slot.time));
+        let silent = trapped && self.loses_duel(trap);
+        for (to, message) in messages.into_iter().filter(|_| !silent) {
             trapped |= trap.is_some_and(|trap| trap.is_sprung_by(&message));
             self.send(member, &to, message)?;
         }
@@ -485,6 +519,7 @@ impl World {
             core: self.core.clone(),
             segment_bytes: self.plan.segment_bytes,
             log_bytes_max: self.plan.log_bytes_max,
+            lease_mutant: self.lease_mutant,
             now: self.now(),
         };
         let it = &mut self.members[member];
@@ -538,7 +573,7 @@ impl World {
         let request = operation.to_string();
         self.trace.note(self.now(), Note::Asks { client, member, request });
         let number = self.history.ask(operation);
-        self.askers.push(client);
+        self.askers.push(Some(client));
         self.clients[client].waiting = Some(number);
         self.plan_in(CLIENT_DELAY, Happening::Request { member, number });
         let patience = self.plan.deadline * 2 + self.requests.below(SECOND);
@@ -549,10 +584,7 @@ impl World {
         if let Err(Refusal::Down) = outcome {
             self.history.answer(number, outcome)?;
         }
-        let client = self.asker(number);
-        if self.clients[client].waiting != Some(number) {
-            return Ok(());
-        }
+        let Some(client) = self.waiting_for(number) else { return Ok(()) };
         self.clients[client].waiting = None;
         let answer = match outcome {
             Ok(answer) => answer.to_string(),
@@ -569,8 +601,7 @@ impl World {
     }
 
     fn give_up(&mut self, number: u64) {
-        let client = self.asker(number);
-        if self.clients[client].waiting == Some(number) {
+        if let Some(client) = self.waiting_for(number) {
             self.clients[client].waiting = None;
             self.history.give_up();
             self.trace.note(self.now(), Note::Answered { client, answer: "gave up".to_owned() });
@@ -586,8 +617,10 @@ impl World {
         }
     }
 
-    fn asker(&self, number: u64) -> usize {
-        self.askers[usize::try_from(number).expect("numbers are places in a list")]
+    /// The client that waits for the answer to an operation.
+    fn waiting_for(&self, number: u64) -> Option<usize> {
+        let asker = self.askers[usize::try_from(number).expect("numbers are places in a list")];
+        asker.filter(|client| self.clients[*client].waiting == Some(number))
     }
 }
 

@@ -24,6 +24,7 @@ fn seeds_hold_what_synod_promises() {
         total.lost += report.lost;
         total.served += report.served;
         total.trims += report.trims;
+        total.expired += report.expired;
     }
     // Seeds in which nothing happens prove nothing.
     assert!(total.acknowledged > 5_000, "{total:?}");
@@ -35,6 +36,7 @@ fn seeds_hold_what_synod_promises() {
     assert!(total.wipes > 10, "{total:?}");
     assert!(total.unknown > 100 && total.lost > 1_000, "{total:?}");
     assert!(total.served > 10 && total.trims > 50, "{total:?}");
+    assert!(total.expired > 100, "{total:?}");
 }
 
 /// A member must be away for a while to need a snapshot: so these runs are longer.

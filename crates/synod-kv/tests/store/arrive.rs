@@ -1,5 +1,8 @@
 //! Snapshots that arrive at a store at work, and take the place of its state.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use bytes::Bytes;
 use synod_kv::{
     ArriveError, Arrived, Caller, Command, Engine, FlushLimits, Flusher, Key, KeyRange,
@@ -115,5 +118,33 @@ fn of_two_that_arrive_only_the_later_one_is_taken() {
     let (first, second) = (behind.takes(&ahead.snapshot()), behind.takes(&ahead.snapshot()));
     assert!(!behind.store.install(first).unwrap());
     assert!(behind.store.install(second).unwrap());
+    assert_eq!(behind.holds(), ahead.holds());
+}
+
+/// As in etcd 3.5.23, where a snapshot that was applied beside a defragmentation damaged the store:
+/// here that is a round of the flusher, and takes turns with it.
+#[test]
+fn flushing_beside_snapshots_does_no_harm() {
+    let (mut ahead, mut behind) = (Member::new(), Member::new());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let flusher = &mut behind.flusher;
+        let flushing = scope.spawn(|| {
+            let mut rounds = 0_u32;
+            while !done.load(Ordering::Relaxed) {
+                flusher.flush(FlushLimits { rows_max: 3, ..FlushLimits::default() }).unwrap();
+                rounds += 1;
+            }
+            rounds
+        });
+        for round in 0..30 {
+            ahead.puts(round * 10..round * 10 + 10);
+            let mut arriving = behind.store.reader().receive().unwrap();
+            ahead.snapshot().iter().for_each(|chunk| arriving.push(chunk).unwrap());
+            assert!(behind.store.install(arriving.finish().unwrap()).unwrap(), "round {round}");
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(flushing.join().unwrap() > 0);
+    });
     assert_eq!(behind.holds(), ahead.holds());
 }
