@@ -1,8 +1,8 @@
 //! Very many leases that come due at a steady rate, and how late they end.
 //!
 //! All are granted first, each for as long as it takes until its turn: so many a second come due
-//! from a moment on that lies ahead. Some of them have a key, and a watch tells when it goes. In the
-//! middle of it the leader is killed.
+//! from a moment on that lies ahead. Some of them have a key, and a watch tells when it goes. In
+//! the middle of it the leader is killed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -49,6 +49,7 @@ pub async fn run(cluster: &mut Cluster, keys: usize) -> anyhow::Result<Caught> {
     let others: Vec<usize> = (0..MEMBERS).filter(|&at| at != behind).collect();
     cluster.kill_member(behind)?;
     write(cluster, &others, keys).await?;
+    write_until_trimmed(cluster, &others).await?;
 
     cluster.start_member(behind)?;
     wait_until("its snapshot is on the way", || under_way(cluster, behind, RECEIVING)).await?;
@@ -78,6 +79,9 @@ pub async fn run(cluster: &mut Cluster, keys: usize) -> anyhow::Result<Caught> {
 
 const RECEIVING: &str = "synod_snapshot_receive_inflights";
 const SENDING: &str = "synod_snapshot_send_inflights";
+const TRIMMED: &str = "synod_log_trimmed";
+/// More slots than there were when the member was killed.
+const TRIMMED_MIN: f64 = 50.0;
 const INSTALLED: &str = "etcd_snap_db_fsync_duration_seconds_count";
 
 /// The member that sends a snapshot, while the one that is behind receives it.
@@ -147,6 +151,22 @@ async fn write(cluster: &Cluster, members: &[usize], keys: usize) -> anyhow::Res
         task??;
     }
     Ok(())
+}
+
+/// Writes on until no log reaches back: that takes until what it holds is in the store, durably.
+async fn write_until_trimmed(cluster: &Cluster, members: &[usize]) -> anyhow::Result<()> {
+    let mut kv = KvClient::new(connect(&cluster.url(members[0]), PATIENCE).await?);
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let (key, value) = (Bytes::from_static(b"on"), Bytes::from_static(b"and on"));
+        kv.put(PutRequest { key, value, ..PutRequest::default() }).await?;
+        let mut reach_back = members.iter().map(|&at| metric(cluster, at, TRIMMED));
+        if reach_back.all(|slots| slots.is_ok_and(|slots| slots > TRIMMED_MIN)) {
+            return Ok(());
+        }
+        sleep(POLL * 10).await;
+    }
+    bail!("the logs were not trimmed in {PATIENCE:?}")
 }
 
 /// How many keys a member holds, as it is.

@@ -10,11 +10,12 @@ use synod_kv::{Expirer, Expiry, LeaseExpire, MemoryEngine, Reader};
 use synod_paxos::{Ballot, LogTime, Time};
 
 use crate::lease::LeaseOperation;
+use crate::member::Asker;
 use crate::operation::Operation;
 use crate::world::{Happening, World};
 
 /// What one process does about leases.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Expiring {
     leads: Option<(Ballot, Expirer)>,
     clock: LogClock,
@@ -36,7 +37,7 @@ pub(crate) enum Step {
 }
 
 /// The log's time as this process reckons it between batches.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct LogClock {
     time_ms: u64,
     at: Time,
@@ -50,6 +51,12 @@ impl LogClock {
 }
 
 impl Expiring {
+    /// That of a process that begins at this log time.
+    pub(crate) fn new(time: LogTime) -> Self {
+        let clock = LogClock { time_ms: time.as_millis(), at: Time::default() };
+        Self { leads: None, clock, asked: None, pauses_until: Time::default() }
+    }
+
     /// A batch with this stamp was applied.
     pub(crate) fn stamped(&mut self, now: Time, time: LogTime) {
         if time.as_millis() > self.clock.time_ms {
@@ -118,10 +125,18 @@ impl World {
             Step::Propose(expire) => {
                 let (ids, by) = (expire.ids.as_slice().to_vec(), expire.by);
                 let operation = Operation::Lease(LeaseOperation::Expire { ids, by });
-                let number = self.history.ask(operation);
+                let number = self.history.ask(operation.clone());
                 self.askers.push(None);
                 process.expiring.proposed(number);
-                self.plan_in(0, Happening::Request { member, number });
+                let Some(payload) = operation.payload(number) else { return };
+                let timeout = Duration::from_micros(self.plan.deadline);
+                let answers = process.answers.clone();
+                let asker = Asker { number, operation, answers };
+                process.driver.propose(local, payload, timeout, asker);
+                // What the driver makes of it comes out in a round of its own.
+                let (at, life) = (now + 1, process.life);
+                process.look_at = at;
+                self.queue.push(at, Happening::Look { member, life });
             }
             Step::LookAt(time) => {
                 let at = process.global(time, clock_rate).max(now + 1);

@@ -265,7 +265,7 @@ impl Member {
     /// Starts the process from what disk and engine hold.
     pub(crate) fn start(&mut self, start: Start) -> Result<(), String> {
         let machine = Machine::open(self.engine.clone(), start.lease_mutant)?;
-        let applied = synod_replica::StateMachine::applied(&machine).end;
+        let applied = synod_replica::StateMachine::applied(&machine);
         let shipping = synod_replica::StateMachine::shipping(&machine);
         let shipping = shipping.ok_or("a store can be shipped")?;
         let shelf = Shelf::new(shipping, start.life);
@@ -277,7 +277,7 @@ impl Member {
         };
         let disk = self.disk.clone();
         let (mut log, opened) =
-            Log::open(disk, CLUSTER, self.id, self.incarnation, options, applied)
+            Log::open(disk, CLUSTER, self.id, self.incarnation, options, applied.end)
                 .map_err(|error| format!("the log does not open: {error}"))?;
         log.prepare().map_err(|error| format!("the log is not prepared: {error}"))?;
         let identity = Identity {
@@ -304,7 +304,7 @@ impl Member {
             answers: Answers::default(),
             syncing: None,
             started: start.now,
-            expiring: Expiring::default(),
+            expiring: Expiring::new(applied.time),
             look_at: Micros::MAX,
             tick_at: Micros::MAX,
             told_at: 0,

@@ -553,7 +553,7 @@ impl World {
         let now = self.now();
         let it = &mut self.members[member];
         if let Some(process) = &mut it.process {
-            process.tick_at = Micros::MAX;
+            (process.tick_at, process.look_at) = (Micros::MAX, Micros::MAX);
             let local = process.local(now, it.clock_rate);
             process.driver.handle_tick(local);
         }
