@@ -11,7 +11,6 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +24,7 @@ use crate::hello::{
     Refused,
 };
 use crate::limit::LogLimit;
+use crate::lobby::{Host, Lobby, Stranger};
 use crate::options::{TransportOptions, Who};
 use crate::outbox::Outbox;
 use crate::stats::count;
@@ -41,7 +41,7 @@ pub(crate) struct Acceptor<F> {
     pub(crate) abouts: Arc<Mutex<BTreeMap<u64, Bytes>>>,
     pub(crate) limit: Arc<LogLimit>,
     pub(crate) refused: Arc<AtomicU64>,
-    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) lobby: Arc<Lobby>,
     /// The connection that each lane of each peer came in on last.
     pub(crate) current: Mutex<BTreeMap<(u64, Lane), CancellationToken>>,
     pub(crate) stop: CancellationToken,
@@ -56,6 +56,8 @@ enum Ended {
     TlsTimeout(Duration),
     #[error("{0}")]
     Tls(String),
+    #[error("{0} connections have not said who they are, most of them from there")]
+    Crowded(usize),
     #[error(transparent)]
     Greeting(#[from] GreetingError),
     #[error("refused: {}", .0.text)]
@@ -94,22 +96,18 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
                     continue;
                 }
             };
-            let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-                let limit = self.options.connections_max;
-                self.complain(from, &format!("there are {limit} peer connections already"));
+            let Some(stranger) = self.lobby.enter(Host::of(from.ip())) else {
+                self.complain(from, &self.crowded().to_string());
                 continue;
             };
             let this = Arc::clone(&self);
-            tokio::spawn(async move {
-                this.serve(stream, from).await;
-                drop(permit);
-            });
+            tokio::spawn(async move { this.serve(stream, stranger, from).await });
         }
     }
 
-    async fn serve(&self, stream: TcpStream, from: SocketAddr) {
+    async fn serve(&self, stream: TcpStream, stranger: Stranger, from: SocketAddr) {
         let ended = tokio::select! {
-            ended = self.converse(stream) => ended,
+            ended = self.converse(stream, stranger) => ended,
             () = self.stop.cancelled() => return,
         };
         if ended.is_usual() {
@@ -128,28 +126,45 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
     }
 
     /// Shakes hands, if TLS is spoken, and goes on.
-    async fn converse(&self, stream: TcpStream) -> Ended {
+    async fn converse(&self, stream: TcpStream, stranger: Stranger) -> Ended {
         if let Err(error) = configure(&stream, self.options.silence_timeout) {
             return error.into();
         }
         let Some(config) = self.options.tls.as_ref().and_then(|tls| tls.accepting()) else {
-            return self.greet_and_read(stream).await;
+            return self.greet_and_read(stream, stranger).await;
         };
         let limit = self.options.handshake_timeout;
-        match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
+        let shaken = tokio::select! {
+            shaken = timeout(limit, TlsAcceptor::from(config).accept(stream)) => shaken,
+            () = stranger.is_shown_out() => return self.crowded(),
+        };
+        match shaken {
             Err(_) => Ended::TlsTimeout(limit),
             Ok(Err(error)) => Ended::Tls(tls::explain(&error)),
-            Ok(Ok(stream)) => self.greet_and_read(stream).await,
+            Ok(Ok(stream)) => self.greet_and_read(stream, stranger).await,
         }
     }
 
-    async fn greet_and_read(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Ended {
+    fn crowded(&self) -> Ended {
+        Ended::Crowded(self.lobby.strangers_max())
+    }
+
+    async fn greet_and_read(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        stranger: Stranger,
+    ) -> Ended {
         let limit = self.options.handshake_timeout;
-        let hello = match timeout(limit, self.greet(&mut stream)).await {
+        let greeted = tokio::select! {
+            greeted = timeout(limit, self.greet(&mut stream)) => greeted,
+            () = stranger.is_shown_out() => return self.crowded(),
+        };
+        let hello = match greeted {
             Err(_) => return Ended::GreetingTimeout(limit),
             Ok(Err(ended)) => return ended,
             Ok(Ok(hello)) => hello,
         };
+        drop(stranger);
         let place = (hello.sender.id, hello.lane);
         let newer = CancellationToken::new();
         if let Some(older) = self.current.lock().insert(place, newer.clone()) {

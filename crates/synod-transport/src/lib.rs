@@ -34,6 +34,7 @@ pub mod frame;
 pub mod hello;
 mod limit;
 mod listening;
+mod lobby;
 mod options;
 mod outbox;
 mod stats;
@@ -42,6 +43,7 @@ mod transport;
 
 pub use hello::{Lane, RefusalCode};
 pub use listening::{BindError, Listening};
+pub use lobby::{Host, Lobby, Stranger};
 pub use options::{TransportOptions, Who};
 pub use stats::{LaneStats, TransportStats};
 pub use tls::PeerTls;

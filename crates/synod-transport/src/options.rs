@@ -37,8 +37,9 @@ pub struct TransportOptions {
     pub redial_pause_min: Duration,
     /// The longest pause, to which up to a quarter is added by chance. Default 250 ms.
     pub redial_pause_max: Duration,
-    /// Connections accepted at a time. Default 256.
-    pub connections_max: usize,
+    /// Connections at a time that have not said yet who they are. Those that have are two of each
+    /// peer. Default 128.
+    pub strangers_max: usize,
     /// Frames that wait for a peer, per lane. Default 16,384.
     pub queue_frames_max: usize,
     /// Bytes that wait for a peer, in the control lane. Default 8 MiB.
@@ -57,7 +58,7 @@ impl Default for TransportOptions {
             silence_timeout: Duration::from_secs(3),
             redial_pause_min: Duration::from_millis(10),
             redial_pause_max: Duration::from_millis(250),
-            connections_max: 256,
+            strangers_max: 128,
             queue_frames_max: 16_384,
             control_bytes_max: 8 << 20,
             bulk_bytes_max: 64 << 20,

@@ -11,6 +11,8 @@ pub struct TransportStats {
     pub lanes: Vec<LaneStats>,
     /// Greetings that this member refused, and noise on its port.
     pub refused: u64,
+    /// Connections that have not said yet who they are.
+    pub strangers: usize,
     /// Frames meant for nobody this member knows.
     pub misdirected: u64,
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +15,7 @@ use crate::dial::Dialler;
 use crate::hello::{Hello, Lane};
 use crate::limit::LogLimit;
 use crate::listening::Listening;
+use crate::lobby::Lobby;
 use crate::options::{TransportOptions, Who};
 use crate::outbox::Outbox;
 use crate::stats::{LaneStats, TransportStats, count, counted};
@@ -30,6 +30,7 @@ pub struct TransportHandle {
     lanes: Arc<BTreeMap<(u64, Lane), Arc<Outbox>>>,
     abouts: Arc<Mutex<BTreeMap<u64, Bytes>>>,
     refused: Arc<AtomicU64>,
+    lobby: Arc<Lobby>,
     misdirected: AtomicU64,
     stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -54,6 +55,7 @@ impl Transport {
     {
         let lanes = Arc::new(outboxes(&who, &options));
         let limit = Arc::new(LogLimit::default());
+        let lobby = Arc::new(Lobby::new(options.strangers_max));
         let refused = Arc::new(AtomicU64::new(0));
         let abouts = Arc::default();
         let stop = CancellationToken::new();
@@ -81,7 +83,7 @@ impl Transport {
             }
         }
         let acceptor = Arc::new(Acceptor {
-            connections: Arc::new(Semaphore::new(options.connections_max)),
+            lobby: Arc::clone(&lobby),
             who,
             options,
             lanes: Arc::clone(&lanes),
@@ -96,7 +98,15 @@ impl Transport {
             tasks.push(tokio::spawn(Arc::clone(&acceptor).run(socket)));
         }
         let tasks = Mutex::new(tasks);
-        TransportHandle { lanes, abouts, refused, misdirected: AtomicU64::new(0), stop, tasks }
+        TransportHandle {
+            lanes,
+            abouts,
+            refused,
+            lobby,
+            misdirected: AtomicU64::new(0),
+            stop,
+            tasks,
+        }
     }
 }
 
@@ -147,6 +157,7 @@ impl TransportHandle {
         TransportStats {
             lanes: lanes.collect(),
             refused: counted(&self.refused),
+            strangers: self.lobby.len(),
             misdirected: counted(&self.misdirected),
         }
     }

@@ -241,15 +241,36 @@ async fn a_newer_connection_replaces_the_older() {
 }
 
 #[tokio::test]
-async fn more_connections_than_the_bound_are_closed() {
+async fn strangers_have_a_bound_and_shut_no_member_out() {
     let (listening, address) = listen("127.0.0.1:0").await;
-    let options = TransportOptions { connections_max: 1, ..Default::default() };
+    let options = TransportOptions {
+        strangers_max: 4,
+        // They stay until the test ends.
+        handshake_timeout: Duration::from_secs(3600),
+        ..Default::default()
+    };
     let a = Member::start_with(options, 1, listening, &[(2, "127.0.0.1:1".to_owned())]);
-    let mut first = greet(&address, &Greeting::Hello(hello()).encode()).await;
-    Greeting::read(&mut first).await.unwrap();
-    let second = TcpStream::connect(&address).await.unwrap();
-    assert_eq!(said(second).await, b"");
+    let mut strangers = Vec::new();
+    for _ in 0..4 {
+        strangers.push(from("127.0.0.2", &address).await);
+    }
+    until("they are let in", || a.handle.stats().strangers == 4).await;
+    assert_eq!(said(from("127.0.0.2", &address).await).await, b"", "one too many");
     assert_eq!(a.handle.stats().refused, 1);
+
+    // A member comes from elsewhere: the one that waited longest makes room.
+    let mut member = greet(&address, &Greeting::Hello(hello()).encode()).await;
+    let welcome = Greeting::read(&mut member).await.unwrap();
+    assert!(matches!(welcome, Greeting::Welcome(_)), "{welcome:?}");
+    assert_eq!(said(strangers.remove(0)).await, b"");
+    until("who has said hello is no stranger", || a.handle.stats().strangers == 3).await;
+}
+
+/// Connects from an address of this machine.
+async fn from(source: &str, address: &str) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+    socket.connect(address.parse().unwrap()).await.unwrap()
 }
 
 /// Says welcome to whoever calls, and never reads a frame.
