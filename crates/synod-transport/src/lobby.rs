@@ -27,9 +27,7 @@ impl Host {
     pub fn of(address: IpAddr) -> Self {
         const NETWORK: u128 = !0 << 64;
         Self::Address(match address.to_canonical() {
-            IpAddr::V6(address) => {
-                Ipv6Addr::from_bits(address.to_bits() & NETWORK).to_canonical().into()
-            }
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & NETWORK)),
             address => address,
         })
     }
@@ -103,11 +101,7 @@ impl Lobby {
 
 impl Inside {
     /// Changes who is there of a host.
-    fn change(
-        &mut self,
-        host: Host,
-        change: impl FnOnce(&mut BTreeMap<u64, CancellationToken>),
-    ) {
+    fn change(&mut self, host: Host, change: impl FnOnce(&mut BTreeMap<u64, CancellationToken>)) {
         let strangers = self.strangers.entry(host).or_default();
         let before = strangers.len();
         change(strangers);
@@ -191,7 +185,9 @@ mod tests {
     proptest! {
         /// The numbers hold whoever comes and goes.
         #[test]
-        fn the_count_is_what_is_inside(steps in prop::collection::vec((0_u8..6, 0_usize..40), 1..300)) {
+        fn the_count_is_what_is_inside(
+            steps in prop::collection::vec((0_u8..6, 0_usize..40), 1..300),
+        ) {
             let (lobby, mut here) = (Arc::new(Lobby::new(16)), Vec::new());
             for (number, leaves) in steps {
                 if leaves < here.len() && number == 5 {
