@@ -1,11 +1,12 @@
 //! Tokens as JSON Web Tokens, with etcd's options and claims.
 
+mod ring;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::time::Duration;
 
-use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,7 @@ impl JwtTokens {
             warn!(option = unknown, "unknown JWT option");
         }
         let option = |name: &str| options.get(name).map_or("", String::as_str);
+        ring::install();
         let method = option("sign-method");
         let algorithm = method.parse::<Algorithm>();
         let algorithm = algorithm.map_err(|_| TokenOptionsError::Method(method.to_owned()))?;
@@ -180,8 +182,7 @@ fn keys_of(
         AlgorithmFamily::Rsa | AlgorithmFamily::Hmac => EncodingKey::from_rsa_pem(private),
     };
     let signing = signing.map_err(bad("priv-key"))?;
-    let own = Jwk::from_encoding_key(&signing, algorithm);
-    let own = own.and_then(|own| DecodingKey::from_jwk(&own)).map_err(bad("priv-key"))?;
+    let own = ring::public_of(&signing, algorithm).map_err(bad("priv-key"))?;
     let checking = public.unwrap_or(own);
     probe(algorithm, &signing, &checking)?;
     Ok((Some(signing), checking))
