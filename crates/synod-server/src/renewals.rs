@@ -1,7 +1,11 @@
 //! Renewals of leases, many in one command.
 //!
 //! No timer: while a few commands are on their way, what is asked gathers, and goes with the next
-//! one. A lone renewal waits for nobody, and a hundred thousand a second share a few hundred slots.
+//! ones. A lone renewal waits for nobody, and a hundred thousand a second share a few hundred
+//! slots.
+//!
+//! Only renewals of one caller share a command: it carries who asks, and is checked where it is
+//! applied, as all others are. So nobody renews by a permission that was revoked before.
 
 use std::sync::Arc;
 
@@ -21,7 +25,6 @@ pub(crate) struct Renewals(mpsc::Sender<Asked>);
 /// Leases that somebody wants renewed.
 #[derive(Debug)]
 struct Asked {
-    /// Anonymous while auth is disabled, else the member itself, who has checked what it asks.
     by: Caller,
     ids: Vec<i64>,
     answer: oneshot::Sender<Result<Vec<i64>, Refusal>>,
@@ -56,45 +59,67 @@ impl Renewals {
 
 async fn run(mut asked: mpsc::Receiver<Asked>, handle: Handle<KvMachine>, metrics: Arc<Metrics>) {
     let under_way = Arc::new(Semaphore::new(UNDER_WAY_MAX));
-    let mut next = None;
     loop {
         let permit = Arc::clone(&under_way).acquire_owned().await;
         let permit = permit.expect("nobody closes the semaphore");
-        let first = match next.take() {
-            Some(first) => first,
-            None => match asked.recv().await {
-                Some(first) => first,
-                None => return,
-            },
-        };
-        let together;
-        (together, next) = gather(first, &mut asked);
-        let (handle, metrics) = (handle.clone(), Arc::clone(&metrics));
-        tokio::spawn(async move {
-            carry_out(together, &handle, &metrics).await;
-            drop(permit);
-        });
+        let Some(first) = asked.recv().await else { return };
+        let permit = Arc::new(permit);
+        for together in by_caller(gather(first, &mut asked)) {
+            let (handle, metrics) = (handle.clone(), Arc::clone(&metrics));
+            let permit = Arc::clone(&permit);
+            tokio::spawn(async move {
+                carry_out(together, &handle, &metrics).await;
+                drop(permit);
+            });
+        }
     }
 }
 
-/// What waits already, as much as one command may name and one caller asks; and what was taken and
-/// has to wait for the next one.
-fn gather(first: Asked, asked: &mut mpsc::Receiver<Asked>) -> (Vec<Asked>, Option<Asked>) {
-    let (by, mut count) = (first.by.clone(), first.ids.len());
+/// What waits already, as much as one command may name.
+fn gather(first: Asked, asked: &mut mpsc::Receiver<Asked>) -> Vec<Asked> {
+    let mut count = first.ids.len();
     let mut together = vec![first];
     while count + RENEWALS_MAX <= LEASE_IDS_MAX
         && let Ok(next) = asked.try_recv()
     {
-        if next.by != by {
-            return (together, Some(next));
-        }
         count += next.ids.len();
         together.push(next);
     }
-    (together, None)
+    together
 }
 
+/// The same, apart for each who asks.
+fn by_caller(all: Vec<Asked>) -> Vec<Vec<Asked>> {
+    let mut groups: Vec<Vec<Asked>> = Vec::new();
+    for asked in all {
+        match groups.iter_mut().find(|group| group[0].by == asked.by) {
+            Some(group) => group.push(asked),
+            None => groups.push(vec![asked]),
+        }
+    }
+    groups
+}
+
+/// Renews; if that is refused to a caller who has asked for several things, each of them by itself,
+/// since the others may be permitted.
 async fn carry_out(together: Vec<Asked>, handle: &Handle<KvMachine>, metrics: &Metrics) {
+    let Some((together, refusal)) = renew(together, handle, metrics).await else { return };
+    if together.len() == 1 || refusal.etcd() != Some(EtcdError::PermissionDenied) {
+        return refuse(together, &refusal);
+    }
+    for asked in together {
+        if let Some((alone, refusal)) = renew(vec![asked], handle, metrics).await {
+            refuse(alone, &refusal);
+        }
+    }
+}
+
+/// Renews and answers; or gives back what was refused, and why.
+async fn renew(
+    together: Vec<Asked>,
+    handle: &Handle<KvMachine>,
+    metrics: &Metrics,
+) -> Option<(Vec<Asked>, Refusal)> {
     let by = together.first().map_or(Caller::Anonymous, |first| first.by.clone());
     let ids = together.iter().flat_map(|asked| asked.ids.iter().copied()).collect();
     let ids = LeaseIds::new(ids).expect("gathered within what a command may name");
@@ -107,13 +132,39 @@ async fn carry_out(together: Vec<Asked>, handle: &Handle<KvMachine>, metrics: &M
                 let _ = answer.send(Ok(ttls.by_ref().take(ids.len()).collect()));
             }
         }
-        Ok(other) => refuse(together, &Refusal::from_status(&mismatch(&other))),
-        Err(refusal) => refuse(together, &refusal),
+        Ok(other) => return Some((together, Refusal::from_status(&mismatch(&other)))),
+        Err(refusal) => return Some((together, refusal)),
     }
+    None
 }
 
 fn refuse(together: Vec<Asked>, refusal: &Refusal) {
     for Asked { answer, .. } in together {
         let _ = answer.send(Err(refusal.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use synod_kv::Identity;
+
+    use super::*;
+
+    #[test]
+    fn only_renewals_of_one_caller_share_a_command() {
+        let user = |name: &str, issued| {
+            Caller::User(Identity { name: name.to_owned(), issued: Some(issued) })
+        };
+        let callers = [user("a", 1), user("b", 1), Caller::Anonymous, user("a", 1), user("a", 2)];
+        let all = callers.iter().zip(1..).map(|(by, id)| {
+            let (answer, _) = oneshot::channel();
+            Asked { by: by.clone(), ids: vec![id], answer }
+        });
+        let groups = by_caller(all.collect());
+        let ids: Vec<Vec<i64>> = groups
+            .iter()
+            .map(|group| group.iter().flat_map(|asked| asked.ids.iter().copied()).collect())
+            .collect();
+        assert_eq!(ids, [vec![1, 4], vec![2], vec![3], vec![5]]);
     }
 }
