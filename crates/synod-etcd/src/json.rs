@@ -69,6 +69,11 @@ pub fn routed(path: &str) -> Option<&'static Call> {
     position(grpc).map(|at| &CALLS[at])
 }
 
+/// Every path over HTTP, with that of gRPC.
+pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    routes::ROUTES.iter().copied()
+}
+
 impl Call {
     fn new(descriptor: MethodDescriptor) -> Self {
         let path = format!("/{}/{}", descriptor.parent_service().full_name(), descriptor.name());

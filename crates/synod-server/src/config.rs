@@ -63,6 +63,8 @@ pub struct ServerConfig {
     pub cluster_state: ClusterState,
     /// Whether changes of members that would cost the quorum are refused.
     pub strict_reconfig_check: bool,
+    /// Whether members whose data differ raise an alarm; not if it is no time.
+    pub corrupt_check_time: Duration,
     /// How often members say that they are there.
     pub heartbeat_interval: Duration,
     /// Silence after which a leader counts as gone.
@@ -175,6 +177,7 @@ impl ServerConfig {
                 "new" => ClusterState::New,
                 _ => ClusterState::Existing,
             },
+            corrupt_check_time: settings.duration("corrupt-check-time"),
             strict_reconfig_check: settings.bool("strict-reconfig-check"),
             log_keep_bytes: settings.uint("log-keep-bytes"),
             sockets: SocketConfig {

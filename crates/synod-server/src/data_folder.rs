@@ -333,6 +333,17 @@ mod tests {
     }
 
     #[test]
+    fn cve_2020_15113_a_folder_that_was_there_before_is_closed_to_others_too() {
+        let temp = tempfile::tempdir().unwrap();
+        let member = temp.path().join("member");
+        fs::create_dir(&member).unwrap();
+        fs::set_permissions(&member, Permissions::from_mode(0o755)).unwrap();
+        let _open = DataFolder::open(temp.path(), owner()).unwrap();
+        let mode = fs::metadata(&member).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
     fn a_folder_remembers_its_member() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("deep/data");

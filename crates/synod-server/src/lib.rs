@@ -24,9 +24,11 @@
 
 mod auth;
 mod auto_compaction;
+mod comparison;
 mod config;
 mod credentials;
 mod data_folder;
+mod descriptors;
 mod discovery;
 mod disk_space;
 mod engine;
@@ -35,6 +37,7 @@ mod expiry;
 mod flags;
 mod flush;
 mod http;
+mod intake;
 mod leadership;
 mod lease_figures;
 mod listener;

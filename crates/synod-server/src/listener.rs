@@ -10,6 +10,8 @@
 //! until the first request, streams of a connection, and what can be made of frames that cost the
 //! sender little (see [`connection`]).
 
+pub(crate) mod admission;
+mod arriving;
 mod authority;
 mod connection;
 mod ending;
@@ -24,8 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
+use synod_transport::Stranger;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -35,6 +37,8 @@ use tracing::{debug, warn};
 use crate::config::{LimitsConfig, SocketConfig, Url};
 use crate::service::Services;
 use crate::tls::{OverTls, ServerTls, shown};
+use admission::{Admission, Reason};
+use connection::Ended;
 use socket::{Accepted, Socket};
 use sparingly::Sparingly;
 
@@ -59,24 +63,29 @@ pub struct ListenError {
 pub(crate) struct Door {
     tls: Arc<ServerTls>,
     limits: LimitsConfig,
-    connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
+    admission: Arc<Admission>,
     refusals: Arc<Sparingly>,
     stop: CancellationToken,
 }
 
 impl Door {
     /// Open until `stop`.
-    pub(crate) fn new(tls: Arc<ServerTls>, limits: LimitsConfig, stop: CancellationToken) -> Self {
-        let connections = limits.connections_max.min(Semaphore::MAX_PERMITS);
-        Self {
-            tls,
-            connections: Arc::new(Semaphore::new(connections)),
-            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
-            refusals: Arc::new(Sparingly::default()),
-            limits,
-            stop,
-        }
+    pub(crate) fn new(
+        tls: Arc<ServerTls>,
+        limits: LimitsConfig,
+        admission: Arc<Admission>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { tls, limits, admission, refusals: Arc::new(Sparingly::default()), stop }
+    }
+
+    /// Counts a connection that was closed before its first request, and tells of it, as etcd words
+    /// it for those who look for it.
+    fn refused(&self, from: &str, reason: Reason, why: &str) {
+        self.admission.refuse(reason);
+        self.refusals.tell(|others| {
+            warn!(from, reason = why, others, "rejected connection on client endpoint");
+        });
     }
 }
 
@@ -116,7 +125,7 @@ async fn serve_port(url: Url, socket: Socket, services: Services, door: Door) {
             Some(_) = connections.join_next() => continue,
             () = door.stop.cancelled() => break,
         };
-        let (stream, from) = match accepted {
+        let (stream, host, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: trying again at once would only spin.
@@ -125,23 +134,21 @@ async fn serve_port(url: Url, socket: Socket, services: Services, door: Door) {
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&door.connections).try_acquire_owned() else {
-            door.refusals.tell(|others| {
-                let limit = door.limits.connections_max;
-                warn!(
-                    from,
-                    limit, others, "closed a connection: --max-client-connections is reached"
-                );
-            });
-            continue;
+        let (admitted, stranger) = match door.admission.admit(host) {
+            Ok(admitted) => admitted,
+            Err(reason) => {
+                door.refused(&from, reason, &door.admission.explain(reason));
+                continue;
+            }
         };
         let (services, door, is_tls) = (services.clone(), door.clone(), url.is_tls());
         connections.spawn(async move {
+            let guest = Guest { from, stranger };
             match stream {
-                Accepted::Tcp(stream) => welcome(stream, from, is_tls, services, door).await,
-                Accepted::Unix(stream) => welcome(stream, from, is_tls, services, door).await,
+                Accepted::Tcp(stream) => welcome(stream, guest, is_tls, services, door).await,
+                Accepted::Unix(stream) => welcome(stream, guest, is_tls, services, door).await,
             }
-            drop(permit);
+            drop(admitted);
         });
     }
     drop(socket);
@@ -152,35 +159,45 @@ async fn serve_port(url: Url, socket: Socket, services: Services, door: Door) {
     connections.shutdown().await;
 }
 
+/// Who has come in and not said a word.
+struct Guest {
+    from: String,
+    stranger: Stranger,
+}
+
 /// Shakes hands, if TLS is spoken here, and serves.
-async fn welcome<S>(stream: S, from: String, is_tls: bool, services: Services, door: Door)
+async fn welcome<S>(stream: S, guest: Guest, is_tls: bool, services: Services, door: Door)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let Guest { from, stranger } = guest;
     let result = match door.tls.client.as_ref().filter(|_| is_tls) {
-        None => connection::serve(stream, None, services, &door).await,
+        None => connection::serve(stream, None, stranger, services, &door).await,
         Some(side) => {
             let acceptor = TlsAcceptor::from(side.accepting());
-            match shake_hands(acceptor, stream, &door.handshakes, &door.stop).await {
+            let shaken = tokio::select! {
+                shaken = shake_hands(acceptor, stream) => shaken,
+                () = stranger.is_shown_out() => Err(door.admission.explain(Reason::Crowd)),
+                () = door.stop.cancelled() => return,
+            };
+            match shaken {
                 Ok(stream) => {
                     let certificates = stream.get_ref().1.peer_certificates();
                     let first: Option<&CertificateDer<'_>> =
                         certificates.and_then(|certificates| certificates.first());
                     let tls = OverTls { certificate: first.map(shown) };
-                    connection::serve(stream, Some(tls), services, &door).await
+                    connection::serve(stream, Some(tls), stranger, services, &door).await
                 }
-                Err(reason) => {
-                    // As etcd words it, for those who look for it.
-                    door.refusals.tell(|others| {
-                        warn!(from, reason, others, "rejected connection on client endpoint");
-                    });
-                    return;
-                }
+                Err(why) => return door.refused(&from, Reason::Tls, &why),
             }
         }
     };
-    if let Err(error) = result {
-        debug!(from, %error, "client connection ended");
+    match result {
+        Ok(()) => {}
+        Err(Ended::Early(reason)) => {
+            door.refused(&from, reason, &door.admission.explain(reason));
+        }
+        Err(Ended::Late(error)) => debug!(from, %error, "client connection ended"),
     }
 }
 
@@ -188,17 +205,8 @@ where
 async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     acceptor: TlsAcceptor,
     stream: S,
-    handshakes: &Semaphore,
-    stop: &CancellationToken,
 ) -> Result<tokio_rustls::server::TlsStream<S>, String> {
-    let Ok(_permit) = handshakes.try_acquire() else {
-        return Err(format!("{HANDSHAKES_MAX} TLS handshakes are under way"));
-    };
-    let shaken = tokio::select! {
-        shaken = timeout(HANDSHAKE, acceptor.accept(stream)) => shaken,
-        () = stop.cancelled() => return Err("the server stops".to_owned()),
-    };
-    match shaken {
+    match timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Err(_) => Err(format!("no complete TLS handshake after {HANDSHAKE:?}")),
         Ok(Err(error)) => Err(explain(&error)),
         Ok(Ok(stream)) => Ok(stream),
@@ -216,8 +224,6 @@ fn explain(error: &io::Error) -> String {
     }
 }
 
-/// TLS handshakes under way at a time; they hold memory, and little of it.
-const HANDSHAKES_MAX: usize = 4096;
 /// For a whole handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -244,22 +250,11 @@ mod tests {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// CVE-2026-73500.
+    /// CVE-2026-73500. Their number is bounded by the lobby.
     #[tokio::test(start_paused = true)]
-    async fn handshakes_have_a_deadline_and_a_number() {
-        let (handshakes, stop) = (Semaphore::new(1), CancellationToken::new());
-        let (silent, here) = tokio::io::duplex(64);
-        let (_second, there) = tokio::io::duplex(64);
-        let acceptor = acceptor();
-        let first = shake_hands(acceptor.clone(), here, &handshakes, &stop);
-        let second = async {
-            tokio::task::yield_now().await;
-            shake_hands(acceptor.clone(), there, &handshakes, &stop).await.err().unwrap()
-        };
-        let (first, second) = tokio::join!(first, second);
-        assert_eq!(first.err().unwrap(), "no complete TLS handshake after 10s");
-        assert!(second.contains("are under way"), "{second}");
-        drop(silent);
-        assert_eq!(handshakes.available_permits(), 1, "and leaves room for the next");
+    async fn handshakes_have_a_deadline() {
+        let (_silent, here) = tokio::io::duplex(64);
+        let refused = shake_hands(acceptor(), here).await.err().unwrap();
+        assert_eq!(refused, "no complete TLS handshake after 10s");
     }
 }

@@ -10,6 +10,7 @@ use synod_replica::snapshot::Arrived;
 use synod_replica::{Entry, Shipping, StateMachine};
 use tracing::warn;
 
+use crate::comparison::Comparison;
 use crate::engine::RedbEngine;
 use crate::expiry::Alarm;
 use crate::flush::FlushHandle;
@@ -39,6 +40,7 @@ pub(crate) struct KvMachine {
     metrics: Arc<Metrics>,
     /// Commands that take longer to apply are told about.
     slow: Duration,
+    comparison: Arc<Comparison>,
     /// The store has failed: nothing is applied any more, and the process is about to end.
     failed: bool,
 }
@@ -59,7 +61,8 @@ impl KvMachine {
         leases: LeaseWatch,
         space: Arc<Space>,
         watches: Watches,
-        (origin, metrics, slow): (SnapshotOrigin, Arc<Metrics>, Duration),
+        (origin, metrics): (SnapshotOrigin, Arc<Metrics>),
+        (slow, comparison): (Duration, Arc<Comparison>),
     ) -> Self {
         let [revision, told] = [Revision::ZERO; 2];
         Self {
@@ -74,6 +77,7 @@ impl KvMachine {
             origin,
             metrics,
             slow,
+            comparison,
             failed: false,
         }
     }
@@ -136,6 +140,7 @@ impl StateMachine for KvMachine {
         let Ballot { round, replica } = applied.barrier;
         let (slot, barrier) = (applied.end.as_u64() - 1, [round, replica.as_u64()]);
         self.store.slot_applied(slot, applied.time.as_millis(), barrier);
+        self.comparison.applied(slot, || self.store.digest());
         self.tell_watchers();
         if self.store.overlay_bytes() >= HURRY_BYTES {
             self.flush.ask();

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::auth::{Passwords, TokenOptionsError, Tokens};
+use crate::comparison::Comparison;
 use crate::config::{ClusterState, ServerConfig};
 use crate::data_folder::{DataFolder, DataFolderError, MemberIdentity};
 use crate::engine::{EngineError, RedbEngine};
@@ -28,6 +29,7 @@ use crate::flush::{self, FlushHandle, Pace};
 use crate::http::Access;
 use crate::leadership::Leadership;
 use crate::listener::ListenError;
+use crate::listener::admission::Admission;
 use crate::log_clock::LogClock;
 use crate::machine::{KvMachine, LeaseWatch};
 use crate::measured::MeasuredDisk;
@@ -104,6 +106,7 @@ impl Member {
         fatal: &FatalSink,
     ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::default());
+        let comparison = Arc::new(Comparison::default());
         let tokens = Tokens::open(&config.auth)?;
         let passwords = Passwords::new(config.auth.bcrypt_cost)?;
         let Opened { folder, store, flusher, log, recovered, incarnation } =
@@ -142,7 +145,8 @@ impl Member {
                 leases.clone(),
                 Arc::clone(&space),
                 watches.clone(),
-                (origin, Arc::clone(&metrics), config.pace.slow_apply),
+                (origin, Arc::clone(&metrics)),
+                (config.pace.slow_apply, Arc::clone(&comparison)),
             ),
             PeerOutbox(Arc::clone(&transport)),
             move |event| events.take(event),
@@ -157,6 +161,7 @@ impl Member {
             watches,
             leases,
             metrics,
+            comparison,
             transport,
             passwords,
             tokens,
@@ -181,6 +186,7 @@ impl Member {
         let (asked, metrics) = (Arc::clone(transport), Arc::clone(metrics));
         let bad_frames = BadFrames { metrics: Arc::clone(&metrics), told: Mutex::new(None) };
         let tls: Arc<dyn PeerTls> = self.context.tls.clone();
+        let comparison = Arc::clone(&self.context.comparison);
         let started = Transport::start(
             who,
             TransportOptions { tls: Some(tls), ..TransportOptions::default() },
@@ -190,6 +196,9 @@ impl Member {
                     id: ReplicaId::new(from.id),
                     incarnation: Incarnation::new(from.incarnation),
                 };
+                if comparison.compare(from.id, &frame).is_some() {
+                    return;
+                }
                 if let Some(found) = round_trips.find(&frame) {
                     about_time(found, from.id, &asked, &metrics);
                 } else if let Err(error) = frames.deliver_frame(peer, frame) {
@@ -291,6 +300,7 @@ struct Parts {
     watches: Watches,
     leases: LeaseWatch,
     metrics: Arc<Metrics>,
+    comparison: Arc<Comparison>,
     transport: Arc<OnceLock<TransportHandle>>,
     passwords: Passwords,
     tokens: Tokens,
@@ -311,6 +321,7 @@ impl Parts {
             watches,
             leases,
             metrics,
+            comparison,
             transport,
             passwords,
             tokens,
@@ -335,6 +346,8 @@ impl Parts {
             fatal,
             stopping: CancellationToken::new(),
             limits: config.limits.request,
+            comparison,
+            admission: Arc::new(Admission::new(&config.limits)),
             access: Access::new(&config.http),
             passwords,
             tokens,

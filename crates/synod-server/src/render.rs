@@ -4,6 +4,7 @@
 
 mod calls;
 mod certificates;
+mod connections;
 mod consensus;
 mod leases;
 mod page;
@@ -24,6 +25,7 @@ const SECTIONS: &[fn(&mut Page, &Context)] = &[
     leases::render,
     watch::render,
     calls::render,
+    connections::render,
     peers::render,
     certificates::render,
     probes::render,

@@ -11,12 +11,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use synod_transport::{Lane, TransportHandle};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::comparison;
 use crate::service::Context;
 
 /// Between questions, as in etcd.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// What these frames begin with.
-const MARK: u8 = 0;
+pub(crate) const MARK: u8 = 0;
 const ASKED: u8 = 1;
 const ANSWERED: u8 = 2;
 const FRAME_BYTES: usize = 2 + 8;
@@ -63,16 +64,22 @@ impl RoundTrips {
         })
     }
 
-    /// Asks all members, again and again. A task of this ends when it is aborted.
+    /// Asks all members, again and again, and tells them what was applied here. A task of this ends
+    /// when it is aborted.
     pub(crate) async fn ask(self, context: Arc<Context>) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let Some(transport) = context.transport.get() else { continue };
+            let notes = context.comparison.frame();
             for peer in connected(transport) {
                 transport.send(peer, Lane::Control, self.question());
+                if let Some(notes) = &notes {
+                    transport.send(peer, Lane::Control, notes.clone());
+                }
             }
+            comparison::raise_alarm(&context).await;
         }
     }
 }

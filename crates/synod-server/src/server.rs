@@ -14,8 +14,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{LimitsConfig, ServerConfig, Url};
+use crate::config::{ServerConfig, Url};
 use crate::data_folder::{self, DataFolder};
+use crate::descriptors;
 use crate::expiry;
 use crate::listener::{Door, Listener};
 use crate::member::{Member, StartError};
@@ -110,7 +111,7 @@ impl Server {
         let metrics_listener = Listener::bind(&config.http.listen_metrics_urls, sockets).await?;
         let metrics_addresses = metrics_listener.addresses();
         let tls = Arc::new(ServerTls::open(&config)?);
-        check_descriptors(&config.limits);
+        descriptors::raise();
         let config = Arc::new(config);
         let (sink, fatal) = FatalSink::new();
         let started = tokio::task::spawn_blocking({
@@ -130,7 +131,10 @@ impl Server {
         })?;
         let stop = context.stopping.clone();
         let services = Services::new(Arc::clone(&context));
-        let door = Door::new(Arc::clone(&tls), context.config.limits.clone(), stop.clone());
+        let door = {
+            let (limits, admission) = (context.config.limits.clone(), &context.admission);
+            Door::new(Arc::clone(&tls), limits, Arc::clone(admission), stop.clone())
+        };
         let split = !context.config.http.listen_http_urls.is_empty();
         let of_clients = if split { Scope::Grpc } else { Scope::Everything };
         let watchers = metrics_listener.serve(services.only(Scope::Metrics), door.clone());
@@ -239,20 +243,6 @@ impl Server {
     }
 }
 
-/// Warns if clients may open more connections than the system lets this process have.
-fn check_descriptors(limits: &LimitsConfig) {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let wanted = u64::try_from(limits.connections_max).unwrap_or(u64::MAX);
-    if limit.is_some_and(|limit| limit < wanted.saturating_add(DESCRIPTORS_OWN)) {
-        warn!(
-            limit,
-            max_client_connections = wanted,
-            "the system allows this process fewer open files than --max-client-connections: \
-             raise it (ulimit -n), or clients are refused before"
-        );
-    }
-}
-
 /// Lets another member lead before this one goes, so that no write waits for an election.
 async fn hand_over(context: &Context) {
     if !context.leadership.is_leader() || context.config.members.len() == 1 {
@@ -297,8 +287,6 @@ async fn announce(context: Arc<Context>) {
     }
 }
 
-/// Files and connections beside those of clients: the log, the store, peers.
-const DESCRIPTORS_OWN: u64 = 512;
 /// Another member takes over within this time, or not at all.
 const HAND_OVER: Duration = Duration::from_secs(2);
 /// Between lines that say who is missing.

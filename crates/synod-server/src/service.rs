@@ -22,9 +22,10 @@ mod too_large;
 mod watch;
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::sync::{Arc, OnceLock};
 
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Bytes};
 use synod_etcd::proto::etcdserverpb::auth_server::AuthServer;
 use synod_etcd::proto::etcdserverpb::cluster_server::ClusterServer;
 use synod_etcd::proto::etcdserverpb::kv_server::KvServer;
@@ -44,6 +45,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use crate::auth::{Passwords, Tokens};
+use crate::comparison::Comparison;
 use crate::config::ServerConfig;
 use crate::engine::RedbEngine;
 use crate::expiry::Alarm;
@@ -51,6 +53,7 @@ use crate::flush::FlushHandle;
 use crate::http::{self, Access};
 use crate::leadership::Leadership;
 use crate::lease_figures::LeaseFigures;
+use crate::listener::admission::Admission;
 use crate::log_clock::LogClock;
 use crate::machine::KvMachine;
 use crate::metrics::Metrics;
@@ -85,6 +88,10 @@ pub(crate) struct Context {
     /// Cancelled when the member stops: streams end then.
     pub(crate) stopping: CancellationToken,
     pub(crate) limits: Limits,
+    /// Whether members have applied the same.
+    pub(crate) comparison: Arc<Comparison>,
+    /// Who may connect, and what of requests is on its way in.
+    pub(crate) admission: Arc<Admission>,
     /// Which web pages may speak to this member.
     pub(crate) access: Access,
     /// Checks and hashes passwords.
@@ -196,10 +203,14 @@ impl Services {
     }
 
     /// Answers a request, gRPC or not.
-    pub(crate) async fn answer(
+    pub(crate) async fn answer<B>(
         self,
-        request: hyper::Request<Incoming>,
-    ) -> Result<hyper::Response<Body>, Infallible> {
+        request: hyper::Request<B>,
+    ) -> Result<hyper::Response<Body>, Infallible>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
         let request = request.map(Body::new);
         let speaks_grpc = matches!(self.scope, Scope::Everything | Scope::Grpc);
         if speaks_grpc && is_grpc(&request) {
@@ -254,7 +265,8 @@ impl Services {
     }
 }
 
-fn is_grpc<B>(request: &hyper::Request<B>) -> bool {
+/// Whether a request speaks gRPC.
+pub(crate) fn is_grpc<B>(request: &hyper::Request<B>) -> bool {
     let kind = request.headers().get(hyper::header::CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }

@@ -80,6 +80,8 @@ pub struct LimitsConfig {
     pub ranges: RangeLimits,
     /// The most connections of clients at a time.
     pub connections_max: usize,
+    /// The most of them from one host; without it, three quarters.
+    pub host_max: Option<usize>,
     /// The most streams of one connection at a time.
     pub streams_max: u32,
     /// How often a silent client is asked whether it is there; without it, never.
@@ -254,6 +256,9 @@ impl LimitsConfig {
             },
             ranges: ranges(settings)?,
             connections_max: size("max-client-connections", CONNECTIONS_MAX)?,
+            host_max: usize::try_from(settings.uint("max-client-connections-per-host"))
+                .ok()
+                .filter(|max| *max > 0),
             streams_max: u32::try_from(streams).unwrap_or(u32::MAX),
             keep_alive_interval: Some(interval)
                 .filter(|interval| !interval.is_zero() && !timeout.is_zero()),

@@ -44,6 +44,12 @@ const OWN: &[Flag] = &[
         "Bytes of memory that one range may take: in the order of keys it takes 2 MiB at most",
     ),
     flag(
+        "max-client-connections-per-host",
+        super::Kind::Uint,
+        "0",
+        "Most of them from one address (IPv6: one /64 network); 0 is three quarters of all",
+    ),
+    flag(
         "config-file",
         Text,
         "",

@@ -34,6 +34,7 @@ fn every_flag_of_etcd_3_6_is_known_and_no_other() {
     let own = BTreeSet::from([
         "log-keep-bytes",
         "max-client-connections",
+        "max-client-connections-per-host",
         "max-range-bytes",
         "max-range-request-bytes",
     ]);

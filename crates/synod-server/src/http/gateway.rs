@@ -5,7 +5,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hyper::body::Body as _;
@@ -13,17 +12,14 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVa
 use hyper::{Method, Request, Response, StatusCode};
 use synod_etcd::json::{self, Call, JsonError, Streaming};
 use synod_etcd::{EtcdError, Limits, Refusal};
-use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::frames::{self, Frames};
 use super::lines::{Lines, Requests};
 use super::{JSON, refused};
+use crate::intake::{Pipe, Share};
 use crate::service::{Held, Services};
-
-/// The body of a request that is not a stream comes within this time.
-const BODY: Duration = Duration::from_secs(60);
 
 /// An answer that is longer takes from the budget of ranges: its JSON is built whole.
 const SMALL_BYTES: usize = 64 << 10;
@@ -120,7 +116,8 @@ async fn both(
     bytes_max: usize,
 ) -> Result<Response<Body>, Status> {
     let (parts, body) = request.into_parts();
-    let (requests, failed) = Requests::new(call, body, bytes_max);
+    let share = parts.extensions.get::<Arc<Pipe>>().cloned().map(Share::new);
+    let (requests, failed) = Requests::new(call, body, bytes_max, share);
     let request = grpc(call, &parts.headers, Body::new(requests));
     // A stream that begins with something else than a request never begins.
     let mut failed = Some(failed);
@@ -139,8 +136,8 @@ async fn transcoded(
     bytes_max: usize,
 ) -> Result<Request<Body>, Status> {
     let (parts, mut body) = request.into_parts();
-    let json = timeout(BODY, collect(&mut body, bytes_max)).await;
-    let json = json.map_err(|_| Status::deadline_exceeded("synod: the body did not come"))??;
+    let json = collect(&mut body, bytes_max).await?;
+    drop(body);
     let message = call.request(&json).map_err(|error| bad_json(&error))?;
     Ok(grpc(call, &parts.headers, Body::new(Full(Some(frames::frame(&message))))))
 }

@@ -17,12 +17,15 @@ use super::frames::{self, Frames};
 use super::gateway::{bad_json, ended, too_long};
 use super::objects::{Objects, TooLong};
 use super::refused;
+use crate::intake::Share;
 
 /// The requests of a stream, as gRPC frames.
 pub(super) struct Requests {
     call: &'static Call,
     body: Body,
     objects: Objects,
+    /// What counts of the objects that are not whole.
+    share: Option<Share>,
     /// Told once, when something comes that is no request: the answers then end with it.
     failed: Option<oneshot::Sender<Status>>,
 }
@@ -33,10 +36,11 @@ impl Requests {
         call: &'static Call,
         body: Body,
         bytes_max: usize,
+        share: Option<Share>,
     ) -> (Self, oneshot::Receiver<Status>) {
         let (failed, reason) = oneshot::channel();
         let objects = Objects::new(bytes_max);
-        (Self { call, body, objects, failed: Some(failed) }, reason)
+        (Self { call, body, objects, share, failed: Some(failed) }, reason)
     }
 
     /// The next request that is here already.
@@ -44,6 +48,11 @@ impl Requests {
         let object = self.objects.next();
         let object = object.map_err(|TooLong { bytes_max }| too_long(bytes_max))?;
         object.map(|json| self.encoded(&json)).transpose()
+    }
+
+    fn count(&mut self) -> Result<(), Status> {
+        let held = self.objects.held();
+        self.share.as_mut().map_or(Ok(()), |share| share.hold(held))
     }
 
     fn encoded(&self, json: &[u8]) -> Result<Bytes, Status> {
@@ -71,7 +80,11 @@ impl hyper::body::Body for Requests {
         let this = &mut *self;
         loop {
             match this.next() {
-                Ok(Some(frame)) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
+                Ok(Some(frame)) => {
+                    // It is less than before.
+                    let _ = this.count();
+                    return Poll::Ready(Some(Ok(Frame::data(frame))));
+                }
                 Ok(None) => {}
                 Err(status) => return Poll::Ready(Some(Err(this.fail(status)))),
             }
@@ -79,6 +92,9 @@ impl hyper::body::Body for Requests {
                 Some(Ok(frame)) => {
                     if let Some(piece) = frame.data_ref() {
                         this.objects.push(piece);
+                        if let Err(status) = this.count() {
+                            return Poll::Ready(Some(Err(this.fail(status))));
+                        }
                     }
                 }
                 Some(Err(status)) => return Poll::Ready(Some(Err(this.fail(status)))),

@@ -32,6 +32,11 @@ impl Objects {
         self.waiting.extend_from_slice(piece);
     }
 
+    /// Bytes that wait.
+    pub(super) fn held(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The next object, if it is here in full.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, TooLong> {
         while let Some(byte) = self.waiting.get(self.seen) {

@@ -8,7 +8,8 @@
 //! * headers that go on in CONTINUATION frames for ever: a header list has a size;
 //! * empty DATA frames, PING and SETTINGS: the HTTP/2 library answers each at most once at a time,
 //!   and ends connections of which it has seen too many (h2 from 0.4.16 on);
-//! * streams that are half open: so many a connection, of so many connections.
+//! * streams that are half open: so many a connection; what they have begun to say is counted (see
+//!   [`crate::intake`]), and must end.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -21,33 +22,56 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use synod_etcd::Limits;
+use synod_transport::Stranger;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::timeout;
 
 use super::Door;
+use super::admission::Reason;
+use super::arriving;
 use super::ending::Ending;
 use super::gathered::gather;
 use super::rewound::Rewound;
 use crate::service::Services;
 use crate::tls::OverTls;
 
+/// Why a connection ended that did not end well.
+pub(super) enum Ended {
+    /// Before its first request.
+    Early(Reason),
+    /// Some time after it.
+    Late(Box<dyn Error + Send + Sync>),
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Ended {
+    fn from(error: E) -> Self {
+        Self::Late(error.into())
+    }
+}
+
 /// Serves a connection to its end, or until the door closes and what was asked is answered.
 pub(super) async fn serve<S>(
     mut stream: S,
     tls: Option<OverTls>,
+    stranger: Stranger,
     services: Services,
     door: &Door,
-) -> Result<(), Box<dyn Error + Send + Sync>>
+) -> Result<(), Ended>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let begun = tokio::select! {
         begun = timeout(FIRST_BYTES, begin(&mut stream)) => begun,
+        () = stranger.is_shown_out() => return Err(Ended::Early(Reason::Crowd)),
         () = door.stop.cancelled() => return Ok(()),
     };
-    let Begun { bytes, is_http2 } = begun.map_err(|_| "it said nothing in time")??;
+    drop(stranger);
+    let Begun { bytes, is_http2 } = begun.map_err(|_| Ended::Early(Reason::Silence))??;
     let stream = Rewound::new(bytes, stream, is_http2);
     let stop = door.stop.clone();
+    let pipe = door.admission.intake.pipe();
+    let message_bytes_max = door.limits.request.request_bytes_max + Limits::MESSAGE_OVERHEAD_BYTES;
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(tls) = &tls {
             request.extensions_mut().insert(tls.clone());
@@ -55,6 +79,7 @@ where
                 request.extensions_mut().insert(certificate.clone());
             }
         }
+        let request = arriving::counted(request, &pipe, message_bytes_max);
         let (services, stop) = (services.clone(), stop.clone());
         async move {
             let response = services.answer(request).await?;

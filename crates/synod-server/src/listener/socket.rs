@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+use synod_transport::Host;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::config::{SocketConfig, Url};
@@ -51,8 +52,8 @@ impl Socket {
         }
     }
 
-    /// A client, and where it comes from.
-    pub(super) async fn accept(&self) -> io::Result<(Accepted, String)> {
+    /// A client, its host, and where it comes from.
+    pub(super) async fn accept(&self) -> io::Result<(Accepted, Host, String)> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, from) = socket.accept().await?;
@@ -60,11 +61,11 @@ impl Socket {
                 // A client whose host is gone says nothing, in HTTP/1.1 for ever.
                 let probes = TcpKeepalive::new().with_time(PROBE).with_interval(PROBE);
                 SockRef::from(&stream).set_tcp_keepalive(&probes)?;
-                Ok((Accepted::Tcp(stream), from.to_string()))
+                Ok((Accepted::Tcp(stream), Host::of(from.ip()), from.to_string()))
             }
             Self::Unix(socket, path) => {
                 let (stream, _) = socket.accept().await?;
-                Ok((Accepted::Unix(stream), path.display().to_string()))
+                Ok((Accepted::Unix(stream), Host::Local, path.display().to_string()))
             }
         }
     }

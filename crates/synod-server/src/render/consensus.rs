@@ -65,6 +65,15 @@ fn proposals(page: &mut Page, context: &Context) {
     page.gauge("synod_records_undurable", "Records that wait for the disk.", undurable);
     let turned = context.handle.turned_ago().as_secs_f64();
     page.gauge("synod_driver_idle_seconds", "Since the member's loop last turned.", turned);
+    let compared = context.comparison.compared();
+    let name = "synod_digests_compared_total";
+    page.counter(name, "Digests of others compared with this member's.", compared);
+    page.head("synod_member_differs", "gauge", "Whether a member has applied something else.");
+    let differing = context.comparison.differing();
+    for member in context.config.members.iter().filter(|one| one.id != context.config.member_id) {
+        let labels = format!("to=\"{:x}\"", member.id);
+        page.line("synod_member_differs", &labels, u8::from(differing.contains(&member.id)));
+    }
     page.head("synod_messages_ignored_total", "counter", "Messages left without effect.");
     for (reason, count) in REASONS.iter().zip(&metrics.ignored) {
         let labels = format!("reason=\"{reason}\"");

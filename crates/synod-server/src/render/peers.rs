@@ -18,6 +18,9 @@ pub(super) fn render(page: &mut Page, context: &Context) {
     round_trips(page, context);
     let refused = stats.refused;
     page.counter("synod_peer_refused_total", "Connections to the peer port refused.", refused);
+    let strangers = super::number(stats.strangers);
+    let name = "synod_peer_strangers";
+    page.gauge(name, "Connections to the peer port that have not said who they are.", strangers);
     let bad = context.metrics.bad_frames.load(Ordering::Relaxed);
     page.counter("synod_peer_bad_frames_total", "Frames of peers that do not decode.", bad);
     lanes(page, &stats);

@@ -8,7 +8,7 @@ use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::downgrade_request::DowngradeAction;
 use synod_etcd::proto::etcdserverpb::maintenance_server::Maintenance;
 use synod_etcd::{EtcdError, alarm, downgrade};
-use synod_kv::{Command, Response as StoreResponse, Revision};
+use synod_kv::{Command, Need, Response as StoreResponse, Revision};
 use tonic::{Request, Response, Status};
 
 use super::access::mismatch;
@@ -75,7 +75,11 @@ impl Maintenance for MaintenanceService {
                     other => return Err(mismatch(&other)),
                 }
             }
-            AlarmRequest::Nothing => Vec::new(),
+            AlarmRequest::Nothing => {
+                // As the same request with a kind.
+                context.permit(&caller, &[Need::Root]).await?;
+                Vec::new()
+            }
         };
         let alarms = alarms.iter().map(alarm::message).collect();
         Ok(Response::new(pb::AlarmResponse { header: Some(self.header()), alarms }))

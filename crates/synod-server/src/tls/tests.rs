@@ -14,6 +14,8 @@ use crate::config::ServerFlags;
 #[path = "../../tests/tls/certificates.rs"]
 mod certificates;
 
+mod links;
+
 use certificates::{Authority, Pair, Subject};
 
 #[derive(Parser)]

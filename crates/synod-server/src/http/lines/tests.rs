@@ -54,7 +54,7 @@ fn trailers(status: &Status) -> Frame<Bytes> {
 #[tokio::test]
 async fn requests_become_frames_as_they_come() {
     let pieces = [r#"{"ID":"1"}{"ID""#, r#":"2"} "#].map(|text| Frame::data(Bytes::from(text)));
-    let (mut requests, _failed) = Requests::new(call(), body(pieces), 100);
+    let (mut requests, _failed) = Requests::new(call(), body(pieces), 100, None);
     for id in [1, 2] {
         let expected = pb::LeaseKeepAliveRequest { id }.encode_to_vec().into();
         assert_eq!(next(&mut requests).await.unwrap().unwrap(), frames::frame(&expected));
@@ -66,7 +66,7 @@ async fn requests_become_frames_as_they_come() {
 async fn what_is_no_request_ends_both_directions_with_the_reason() {
     for text in [r#"{"ID":"1"}{"ID":"x"}"#, r#"{"ID":"1"}{"ID":"#, r#"{"ID":"1"} garbage"#] {
         let (mut requests, failed) =
-            Requests::new(call(), body([Frame::data(Bytes::from(text))]), 100);
+            Requests::new(call(), body([Frame::data(Bytes::from(text))]), 100, None);
         assert!(next(&mut requests).await.unwrap().is_ok(), "{text}");
         let status = next(&mut requests).await.unwrap().unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{text}");
@@ -77,7 +77,7 @@ async fn what_is_no_request_ends_both_directions_with_the_reason() {
 #[tokio::test]
 async fn a_request_without_end_is_refused() {
     let (mut requests, failed) =
-        Requests::new(call(), body([Frame::data(Bytes::from(vec![b'['; 101]))]), 100);
+        Requests::new(call(), body([Frame::data(Bytes::from(vec![b'['; 101]))]), 100, None);
     assert!(next(&mut requests).await.unwrap().is_err());
     assert_eq!(failed.await.unwrap().message(), "etcdserver: request is too large");
 }
