@@ -1,7 +1,16 @@
 //! Auth over real sockets: three members in this process, asked by etcd's generated clients.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::net::TcpListener;
+#[path = "http/client.rs"]
+mod client;
+#[path = "auth/log.rs"]
+mod log;
+#[path = "auth/raw.rs"]
+mod raw;
+#[path = "auth/table.rs"]
+mod table;
+
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,6 +37,11 @@ struct Line {
 }
 
 fn configs(dir: &Path, count: usize) -> Vec<ServerConfig> {
+    configs_with(dir, count, &[])
+}
+
+/// With more flags; the last of a name counts.
+fn configs_with(dir: &Path, count: usize, more: &[&str]) -> Vec<ServerConfig> {
     let held: Vec<TcpListener> =
         (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let urls: Vec<String> =
@@ -45,6 +59,8 @@ fn configs(dir: &Path, count: usize) -> Vec<ServerConfig> {
             format!("--initial-cluster={}", cluster.join(",")),
             "--bcrypt-cost=4".to_owned(),
         ];
+        let more = more.iter().map(|flag| (*flag).to_owned());
+        let args = args.into_iter().chain(more);
         Line::try_parse_from(args).ok().unwrap().flags.check().unwrap()
     };
     (0..count).map(config).collect()
@@ -70,6 +86,7 @@ async fn shutdown(servers: Vec<Server>) {
 /// A client that shows a token, or none.
 #[derive(Clone)]
 struct Client {
+    address: SocketAddr,
     channel: Channel,
     token: Option<String>,
 }
@@ -82,13 +99,13 @@ fn plain<T>(answer: Result<Response<T>, Status>) -> Answer<T> {
 
 impl Client {
     async fn of(server: &Server) -> Self {
-        let url = format!("http://{}", server.client_addresses()[0]);
-        let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
-        Self { channel, token: None }
+        let address = server.client_addresses()[0];
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap();
+        Self { address, channel: channel.connect().await.unwrap(), token: None }
     }
 
     fn with(&self, token: &str) -> Self {
-        Self { channel: self.channel.clone(), token: Some(token.to_owned()) }
+        Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
     fn ask<T>(&self, message: T) -> Request<T> {

@@ -4,6 +4,8 @@
 
 #[path = "space/cluster.rs"]
 mod cluster;
+#[path = "space/corruption.rs"]
+mod corruption;
 #[path = "space/maintenance.rs"]
 mod maintenance;
 #[path = "space/quota.rs"]

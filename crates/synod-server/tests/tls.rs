@@ -5,6 +5,8 @@
 mod certificates;
 #[path = "tls/floods.rs"]
 mod floods;
+#[path = "tls/names.rs"]
+mod names;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;

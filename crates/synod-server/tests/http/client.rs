@@ -1,4 +1,5 @@
 //! HTTP/1.1 and HTTP/2 over one connection, as plainly as can be.
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -106,6 +107,29 @@ impl Client {
 
     pub(crate) async fn post(&mut self, path: &str, json: &str) -> Answer {
         self.ask(Method::POST, path, &[], json.to_owned()).await
+    }
+
+    /// Sends a request, and takes the first line of an answer that may go on; none is nothing.
+    pub(crate) async fn first_line(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> String {
+        let (pieces, received) = mpsc::unbounded_channel();
+        pieces.send(body.to_owned().into()).unwrap();
+        drop(pieces);
+        let mut request =
+            Request::builder().method(Method::POST).uri(uri(path)).header("host", "x");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.send(request.body(Pieces(received)).unwrap()).await;
+        let (parts, body) = response.into_parts();
+        let mut stream =
+            Stream { status: parts.status, headers: parts.headers, body, waiting: String::new() };
+        while !stream.waiting.contains('\n') && stream.more().await {}
+        stream.waiting
     }
 
     /// Sends a request whose body goes on as long as the sender is kept.
