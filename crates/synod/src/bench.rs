@@ -30,6 +30,8 @@ enum BenchCommand {
     Put(LoadArgs),
     /// Read keys that were written before the measuring begins.
     Get(GetArgs),
+    /// Sign in as --user, again and again, after having done so once.
+    Login(LoadArgs),
 }
 
 #[derive(Args, Debug)]
@@ -76,6 +78,10 @@ pub(crate) struct LoadArgs {
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
     let (operation, args) = match args.command {
         BenchCommand::Put(load) => (Operation::Put, load),
+        BenchCommand::Login(load) if load.client.user.is_none() => {
+            bail!("--user NAME:PASSWORD is missing: who signs in?")
+        }
+        BenchCommand::Login(load) => (Operation::Login, load),
         BenchCommand::Get(get) => (Operation::Get { serializable: get.serializable }, get.load),
     };
     let report = crate::client::block_on(load::run(operation, &args))?;

@@ -71,7 +71,7 @@ fn tls(args: &TlsArgs) -> anyhow::Result<Option<Tls>> {
 }
 
 /// `NAME:PASSWORD`, or the password apart: then a colon belongs to the name.
-fn user(args: &ClientArgs) -> anyhow::Result<Option<(String, String)>> {
+pub(crate) fn user(args: &ClientArgs) -> anyhow::Result<Option<(String, String)>> {
     let Some(user) = &args.user else { return Ok(None) };
     match (user.split_once(':'), &args.password) {
         (_, Some(password)) => Ok(Some((user.clone(), password.clone()))),

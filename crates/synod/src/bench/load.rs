@@ -9,12 +9,14 @@ use bytes::Bytes;
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use synod_etcd::Refusal;
+use synod_etcd::proto::etcdserverpb::auth_client::AuthClient;
 use synod_etcd::proto::etcdserverpb::kv_client::KvClient;
-use synod_etcd::proto::etcdserverpb::{PutRequest, RangeRequest};
+use synod_etcd::proto::etcdserverpb::{AuthenticateRequest, PutRequest, RangeRequest};
 use tokio::task::LocalSet;
 use tokio::time::{interval, timeout};
-use tonic::Status;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
+use tonic::{Request, Status};
 
 use crate::bench::LoadArgs;
 use crate::bench::processes;
@@ -35,6 +37,7 @@ const BAR_INTERVAL: Duration = Duration::from_millis(200);
 pub(crate) enum Operation {
     Put,
     Get { serializable: bool },
+    Login,
 }
 
 /// When the clients stop.
@@ -61,16 +64,16 @@ struct Load {
 
 /// Measures, after writing the keys if they are to be read.
 pub(super) async fn run(operation: Operation, args: &LoadArgs) -> anyhow::Result<Report> {
-    let channels = connect(args).await?;
-    if operation != Operation::Put {
+    let askers = connect(args).await?;
+    if matches!(operation, Operation::Get { .. }) {
         let fill =
             LoadArgs { clients: FILL_CLIENTS, total: args.keys, duration: None, ..args.clone() };
-        drive(Load::new(Operation::Put, fill)?, &channels, "writing the keys").await;
+        drive(Load::new(Operation::Put, fill)?, &askers, "writing the keys").await;
     }
     let cpu_before = processes::cpu_time(&args.server_pids)?;
     let load = Load::new(operation, args.clone())?;
     let start = Instant::now();
-    let load = drive(load, &channels, "measuring").await;
+    let load = drive(load, &askers, "measuring").await;
     let elapsed = start.elapsed();
     let cpu_after = processes::cpu_time(&args.server_pids)?;
     let server_cpu = cpu_after.zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
@@ -85,23 +88,53 @@ pub(super) async fn run(operation: Operation, args: &LoadArgs) -> anyhow::Result
     })
 }
 
-/// One connection to each endpoint.
-async fn connect(args: &LoadArgs) -> anyhow::Result<Vec<Channel>> {
+/// A connection to an endpoint, and who asks.
+#[derive(Clone)]
+struct Asker {
+    kv: KvClient<Channel>,
+    auth: AuthClient<Channel>,
+    login: AuthenticateRequest,
+    token: Option<AsciiMetadataValue>,
+}
+
+/// One connection to each endpoint, signed in if there is somebody to sign in.
+async fn connect(args: &LoadArgs) -> anyhow::Result<Vec<Asker>> {
     client::refuse_tls(&args.client)?;
-    let mut channels = Vec::new();
+    let mut askers = Vec::new();
+    let user = client::user(&args.client)?;
     for endpoint in &args.client.endpoints {
         let channel = client::channel(endpoint, args.client.timeout).await;
-        channels.push(channel.with_context(|| endpoint.clone())?);
+        let channel = channel.with_context(|| endpoint.clone())?;
+        let (kv, auth) = (client::kv(channel.clone()), AuthClient::new(channel));
+        let mut asker = Asker { kv, auth, login: AuthenticateRequest::default(), token: None };
+        if let Some((name, password)) = user.clone() {
+            asker.login = AuthenticateRequest { name, password };
+            let answer = asker.auth.authenticate(asker.login.clone()).await;
+            let token = answer.with_context(|| format!("signing in at {endpoint}"))?.into_inner();
+            asker.token = Some(token.token.parse().context("a token is text")?);
+        }
+        askers.push(asker);
     }
-    Ok(channels)
+    Ok(askers)
+}
+
+impl Asker {
+    /// The request, with the token.
+    fn signed<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("token", token.clone());
+        }
+        request
+    }
 }
 
 /// Runs all clients to their end, under a progress bar.
-async fn drive(load: Load, channels: &[Channel], doing: &'static str) -> Rc<Load> {
+async fn drive(load: Load, askers: &[Asker], doing: &'static str) -> Rc<Load> {
     let load = Rc::new(load);
     let clients = LocalSet::new();
-    for (_, channel) in (0..load.args.clients).zip(channels.iter().cycle()) {
-        clients.spawn_local(ask_again_and_again(Rc::clone(&load), client::kv(channel.clone())));
+    for (_, asker) in (0..load.args.clients).zip(askers.iter().cycle()) {
+        clients.spawn_local(ask_again_and_again(Rc::clone(&load), asker.clone()));
     }
     let bar = bar(&load, doing);
     let mut ticks = interval(BAR_INTERVAL);
@@ -128,10 +161,10 @@ fn bar(load: &Load, doing: &'static str) -> ProgressBar {
     ProgressBar::new(len).with_style(style).with_message(doing)
 }
 
-async fn ask_again_and_again(load: Rc<Load>, mut client: KvClient<Channel>) {
+async fn ask_again_and_again(load: Rc<Load>, mut asker: Asker) {
     while let Some(at) = load.begin() {
         let start = Instant::now();
-        let asked = timeout(load.args.client.timeout, load.ask(&mut client, at)).await;
+        let asked = timeout(load.args.client.timeout, load.ask(&mut asker, at)).await;
         let outcome = match asked {
             Ok(Ok(())) => Ok(start.elapsed()),
             Ok(Err(status)) => Err(Refusal::from_status(&status).to_string()),
@@ -174,17 +207,20 @@ impl Load {
         more.then(|| self.begun.replace(at + 1))
     }
 
-    async fn ask(&self, client: &mut KvClient<Channel>, at: u64) -> Result<(), Status> {
+    async fn ask(&self, asker: &mut Asker, at: u64) -> Result<(), Status> {
         let key = Bytes::from(format!("{}{:010}", self.args.key_prefix, at % self.args.keys));
         match self.operation {
             Operation::Put => {
                 let put = PutRequest { key, value: self.value.clone(), ..PutRequest::default() };
-                client.put(put).await.map(drop)
+                let put = asker.signed(put);
+                asker.kv.put(put).await.map(drop)
             }
             Operation::Get { serializable } => {
                 let range = RangeRequest { key, serializable, ..RangeRequest::default() };
-                client.range(range).await.map(drop)
+                let range = asker.signed(range);
+                asker.kv.range(range).await.map(drop)
             }
+            Operation::Login => asker.auth.authenticate(asker.login.clone()).await.map(drop),
         }
     }
 

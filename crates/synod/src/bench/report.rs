@@ -43,6 +43,7 @@ impl Report {
     const fn name(&self) -> &'static str {
         match self.operation {
             Operation::Put => "put",
+            Operation::Login => "login",
             Operation::Get { serializable: false } => "get",
             Operation::Get { serializable: true } => "get, serializable",
         }
