@@ -31,7 +31,7 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Finding {
     /// The input.
-    pub input: &'static str,
+    pub input: String,
     /// How it was answered, or what is wrong with the answer.
     pub outcome: anyhow::Result<String>,
 }
@@ -41,7 +41,7 @@ pub async fn run(cluster: &mut Cluster) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (input, request, expected) in requests() {
         let outcome = refused(cluster, request, expected).await;
-        findings.push(Finding { input, outcome: go_on(cluster, outcome).await });
+        findings.push(Finding { input: input.to_owned(), outcome: go_on(cluster, outcome).await });
     }
     let others = [
         ("a compacted revision", compacted(cluster).await),
@@ -57,7 +57,7 @@ pub async fn run(cluster: &mut Cluster) -> anyhow::Result<Vec<Finding>> {
         ("an unknown flag", unknown_flag(cluster)),
     ];
     for (input, outcome) in others {
-        findings.push(Finding { input, outcome: go_on(cluster, outcome).await });
+        findings.push(Finding { input: input.to_owned(), outcome: go_on(cluster, outcome).await });
     }
     Ok(findings)
 }

@@ -5,8 +5,8 @@
 //! * `compare` runs one list of `etcdctl` commands against a real etcd and against Synod, and
 //!   reports every difference ([`commands`], [`requests`], [`normal`]);
 //! * `chaos` kills members under load and checks the recorded history ([`load`], [`history`],
-//!   [`check`]), measures failover, sends bad input, lets very many leases end ([`leases`]), and
-//!   breaks snapshots off ([`snapshots`]);
+//!   [`check`]), measures failover, sends bad input ([`bad_input`], [`floods`]), lets very
+//!   many leases end ([`leases`]), and breaks snapshots off ([`snapshots`]);
 //! * `clients` runs real clients and their own tests against both ([`clients`]);
 //! * `bench` measures both side by side ([`measure`], [`watch_load`], [`space_load`]);
 //! * `alerts` holds the alert rules to real members ([`alerts`]);
@@ -25,6 +25,7 @@ pub mod commands;
 pub mod compare;
 pub mod etcdctl;
 pub mod failover;
+pub mod floods;
 pub mod gateway;
 pub mod history;
 pub mod http;

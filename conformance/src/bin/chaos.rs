@@ -1,14 +1,13 @@
 //! `chaos`: real members killed under load and amid snapshots, failover and leases measured, bad
 //! input sent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
-use conformance::bad_input;
 use conformance::check::check;
 use conformance::cluster::{Cluster, MEMBERS, Program, connect};
 use conformance::failover::{after_kill, after_stop, median};
@@ -16,6 +15,7 @@ use conformance::history::{Call, Outcome};
 use conformance::leases::Plan;
 use conformance::load::{Load, chronicle};
 use conformance::snapshots;
+use conformance::{bad_input, floods};
 use synod_etcd::proto::etcdserverpb::PutRequest;
 use synod_etcd::proto::etcdserverpb::kv_client::KvClient;
 
@@ -114,7 +114,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             );
             true
         }
-        Trouble::BadInput => bad(&mut cluster).await?,
+        Trouble::BadInput => bad(&mut cluster, &arguments.folder).await?,
     };
     println!("{}", if passed { "passed" } else { "FAILED" });
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -280,9 +280,13 @@ async fn leases(cluster: &mut Cluster, plan: Plan, late_max: Duration) -> anyhow
 /// So many leases have a key, by which their end is seen.
 const KEYS_OF_LEASES: u64 = 10_000;
 
-async fn bad(cluster: &mut Cluster) -> anyhow::Result<bool> {
+async fn bad(cluster: &mut Cluster, folder: &Path) -> anyhow::Result<bool> {
     let mut passed = true;
-    for finding in bad_input::run(cluster).await? {
+    let mut findings = bad_input::run(cluster).await?;
+    if cluster.program().name == "synod" {
+        findings.extend(floods::run(cluster.program(), folder).await?);
+    }
+    for finding in findings {
         match finding.outcome {
             Ok(answer) => println!("ok     {}: {answer}", finding.input),
             Err(error) => {
