@@ -8,6 +8,7 @@ use super::{Complaint, File};
 pub(crate) fn check(files: &[File], exists: impl Fn(&str) -> bool) -> Vec<Complaint> {
     let mut complaints = twins(files);
     complaints.extend(undocumented_dependencies(files));
+    complaints.extend(missing_tests(files));
     for file in files.iter().filter(|file| file.path.ends_with(".md")) {
         complaints.extend(dead_links(file, &exists));
     }
@@ -73,6 +74,25 @@ impl Outline {
         }
         outline
     }
+}
+
+/// Tests that hold us to a published weakness are there.
+fn missing_tests(files: &[File]) -> Vec<Complaint> {
+    const LIST: &str = "docs/vulnerabilities.md";
+    let Some(list) = find(files, LIST) else { return Vec::new() };
+    let rust = || files.iter().filter(|file| file.path.ends_with(".rs"));
+    let mut complaints = Vec::new();
+    for (line, at) in list.content.lines().zip(1..) {
+        // Every other piece is between two marks; names of tests have many words.
+        let named = line.split('`').skip(1).step_by(2);
+        for name in named.filter(|name| name.matches('_').count() > 2) {
+            let function = format!("fn {name}(");
+            if !rust().any(|file| file.content.contains(&function)) {
+                complaints.push(Complaint::new(LIST, at, format!("there is no test {name}")));
+            }
+        }
+    }
+    complaints
 }
 
 /// Links to files of the repository lead to something.
@@ -146,6 +166,19 @@ mod tests {
         let complaints = dead_links(&file("docs/a.md", content), &exists);
         assert_eq!(complaints.len(), 1);
         assert_eq!(complaints[0].to_string(), "docs/a.md:1: the link to gone.md leads nowhere");
+    }
+
+    #[test]
+    fn tests_of_weaknesses_are_there() {
+        let list = "| CVE-1 | `a_b_c_is_refused` |\n| CVE-2 | `a_b_c_is_gone`, `short` |\n";
+        let files =
+            [file("docs/vulnerabilities.md", list), file("a.rs", "fn a_b_c_is_refused() {")];
+        let complaints = missing_tests(&files);
+        assert_eq!(complaints.len(), 1);
+        assert_eq!(
+            complaints[0].to_string(),
+            "docs/vulnerabilities.md:2: there is no test a_b_c_is_gone"
+        );
     }
 
     #[test]
