@@ -45,6 +45,8 @@ const ROWS: &[(&str, &str, Needs)] = &[
     ("/etcdserverpb.KV/Range", r#"{"key":"«a»","range_end":"AA=="}"#, Root),
     ("/etcdserverpb.KV/Range", r#"{"key":"AA==","range_end":"AA==","count_only":true}"#, Root),
     ("/etcdserverpb.KV/Range", r#"{"key":"«x»","serializable":true}"#, Root),
+    ("/etcdserverpb.KV/RangeStream", r#"{"key":"«a»"}"#, Read),
+    ("/etcdserverpb.KV/RangeStream", r#"{"key":"«a»","range_end":"AA=="}"#, Root),
     ("/etcdserverpb.KV/Put", r#"{"key":"«a»"}"#, Write),
     ("/etcdserverpb.KV/Put", r#"{"key":"«x»"}"#, Root),
     ("/etcdserverpb.KV/Put", r#"{"key":"«a»","prev_kv":true}"#, Both),
@@ -293,7 +295,9 @@ fn every_call_of_the_interface_has_a_row() {
     let rows: BTreeSet<&str> = ROWS.iter().map(|(path, ..)| *path).collect();
     for call in calls() {
         assert!(rows.contains(call.path()), "{} has no row: what does it need?", call.path());
-        let is_routed = routes().any(|(_, grpc)| grpc == call.path());
+        // A stream of the next etcd, which has no path over HTTP yet.
+        let is_routed = routes().any(|(_, grpc)| grpc == call.path())
+            || call.path() == "/etcdserverpb.KV/RangeStream";
         assert!(is_routed, "{} is not on the gateway", call.path());
     }
 }
