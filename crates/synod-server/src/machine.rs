@@ -45,6 +45,15 @@ pub(crate) struct KvMachine {
     failed: bool,
 }
 
+/// Those that are told of what is applied.
+pub(crate) struct Listeners {
+    pub(crate) leases: LeaseWatch,
+    pub(crate) space: Arc<Space>,
+    pub(crate) watches: Watches,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) comparison: Arc<Comparison>,
+}
+
 /// The store failed while it applied a command, or before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the store of this member has failed, and the member stops")]
@@ -58,12 +67,10 @@ impl KvMachine {
         store: Store<RedbEngine>,
         flush: FlushHandle,
         fatal: FatalSink,
-        leases: LeaseWatch,
-        space: Arc<Space>,
-        watches: Watches,
-        (origin, metrics): (SnapshotOrigin, Arc<Metrics>),
-        (slow, comparison): (Duration, Arc<Comparison>),
+        listeners: Listeners,
+        (origin, slow): (SnapshotOrigin, Duration),
     ) -> Self {
+        let Listeners { leases, space, watches, metrics, comparison } = listeners;
         let [revision, told] = [Revision::ZERO; 2];
         Self {
             store,

@@ -31,7 +31,7 @@ use crate::leadership::Leadership;
 use crate::listener::ListenError;
 use crate::listener::admission::Admission;
 use crate::log_clock::LogClock;
-use crate::machine::{KvMachine, LeaseWatch};
+use crate::machine::{KvMachine, LeaseWatch, Listeners};
 use crate::measured::MeasuredDisk;
 use crate::metrics::Metrics;
 use crate::random::random;
@@ -134,6 +134,13 @@ impl Member {
             ignored_told: None,
         };
         let origin = SnapshotOrigin { cluster: config.cluster_id, member: config.member_id };
+        let listeners = Listeners {
+            leases: leases.clone(),
+            space: Arc::clone(&space),
+            watches: watches.clone(),
+            metrics: Arc::clone(&metrics),
+            comparison: Arc::clone(&comparison),
+        };
         let running = Running::start(
             identity(config, incarnation)?,
             runtime_options(config),
@@ -142,11 +149,8 @@ impl Member {
                 store,
                 flush.clone(),
                 fatal.clone(),
-                leases.clone(),
-                Arc::clone(&space),
-                watches.clone(),
-                (origin, Arc::clone(&metrics)),
-                (config.pace.slow_apply, Arc::clone(&comparison)),
+                listeners,
+                (origin, config.pace.slow_apply),
             ),
             PeerOutbox(Arc::clone(&transport)),
             move |event| events.take(event),
