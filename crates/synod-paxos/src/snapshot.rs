@@ -155,7 +155,7 @@ impl Replica {
         self.leave_leaders_below(prefix.barrier);
         self.outputs.event(Event::Installed { end: prefix.end });
         self.trim(prefix.end);
-        // What this leader proposes above may have its quorum already, and waited for the prefix only.
+        // What this leader proposed above may have its quorum, and waited for the prefix alone.
         self.advance_as_leader();
         self.release_reads();
         lost
