@@ -25,6 +25,8 @@ pub(crate) struct OwnCommands {
     last_number: u64,
     waiting: BTreeMap<u64, Own>,
     waiting_bytes: usize,
+    /// Of those, how many were lost, and their bytes.
+    lost: (usize, usize),
     unsent: VecDeque<u64>,
     stream: Stream,
 }
@@ -36,6 +38,9 @@ struct Own {
     sent: Option<Ballot>,
     /// Its client has gone; it only waits to be settled.
     withdrawn: bool,
+    /// A snapshot may have passed over it: then it is not seen applied, and ends with the next of
+    /// its stream that is.
+    lost: bool,
 }
 
 /// What was forwarded to the leader of a ballot, in the order of its sequence numbers.
@@ -58,15 +63,15 @@ impl Replica {
     pub fn propose(&mut self, now: Time, payload: Bytes) -> Result<CommandId, Busy> {
         self.advance_clock(now);
         let own = &mut self.own;
-        if own.waiting.len() >= self.options.commands_max
-            || own.waiting_bytes.saturating_add(payload.len()) > self.options.commands_bytes_max
-        {
+        let (count_max, bytes_max) = (self.options.commands_max, self.options.commands_bytes_max);
+        if !own.has_room_for(payload.len(), count_max, bytes_max) {
             return Err(Busy);
         }
         own.last_number += 1;
         own.waiting_bytes += payload.len();
         own.unsent.push_back(own.last_number);
-        own.waiting.insert(own.last_number, Own { payload, sent: None, withdrawn: false });
+        let waits = Own { payload, sent: None, withdrawn: false, lost: false };
+        own.waiting.insert(own.last_number, waits);
         Ok(self.command_id(self.own.last_number))
     }
 
@@ -77,8 +82,7 @@ impl Replica {
             own.withdrawn = true;
             return Withdrawal::Unknown;
         }
-        self.own.waiting_bytes -= own.payload.len();
-        self.own.waiting.remove(&id.number);
+        self.own.forget(id.number);
         self.own.unsent.retain(|number| *number != id.number);
         Withdrawal::NeverApplied
     }
@@ -227,16 +231,53 @@ impl Replica {
 }
 
 impl OwnCommands {
-    fn settle(&mut self, number: u64, now: Time) {
-        let Some(own) = self.waiting.remove(&number) else { return };
-        assert!(own.sent.is_some(), "command {number} was applied though it was never sent");
+    /// Those that were lost do not stand in the way of others, or a member that gets one snapshot
+    /// after the other would take no more commands. They are bounded by themselves.
+    fn has_room_for(&self, bytes: usize, count_max: usize, bytes_max: usize) -> bool {
+        let (lost, lost_bytes) = self.lost;
+        let live_bytes = (self.waiting_bytes - lost_bytes).saturating_add(bytes);
+        self.waiting.len() - lost < count_max
+            && live_bytes <= bytes_max
+            && lost <= count_max.saturating_mul(2)
+            && lost_bytes <= bytes_max.saturating_mul(2)
+    }
+
+    fn forget(&mut self, number: u64) -> Option<Own> {
+        let own = self.waiting.remove(&number)?;
         self.waiting_bytes -= own.payload.len();
+        if own.lost {
+            self.lost.0 -= 1;
+            self.lost.1 -= own.payload.len();
+        }
+        Some(own)
+    }
+
+    fn settle(&mut self, number: u64, now: Time) {
+        let Some(own) = self.forget(number) else { return };
+        assert!(own.sent.is_some(), "command {number} was applied though it was never sent");
         self.stream.progress = now;
+        if own.sent == Some(self.stream.ballot) {
+            self.settle_lost_before(number);
+        }
         while let Some(&(_, number)) = self.stream.unsettled.front() {
             if self.waiting.contains_key(&number) {
                 break;
             }
             self.stream.unsettled.pop_front();
+        }
+    }
+
+    /// The leader takes and proposes the commands of a stream in order: those before one that is
+    /// applied were applied too, and if they were not seen here, a snapshot passed over them.
+    fn settle_lost_before(&mut self, number: u64) {
+        if self.lost.0 == 0 {
+            return;
+        }
+        let before = self.stream.unsettled.iter().map(|&(_, before)| before);
+        let before = before.take_while(|&before| before != number);
+        let is_lost = |number: &u64| self.waiting.get(number).is_some_and(|own| own.lost);
+        for number in before.filter(is_lost).collect::<Vec<_>>() {
+            self.forget(number);
         }
     }
 
@@ -246,8 +287,15 @@ impl OwnCommands {
     pub(crate) fn lose_sent(&mut self, barrier: Ballot) -> Vec<u64> {
         let mut lost = Vec::new();
         for (number, own) in &mut self.waiting {
-            if own.sent.is_some() && !std::mem::replace(&mut own.withdrawn, true) {
+            if own.sent.is_none() {
+                continue;
+            }
+            if !std::mem::replace(&mut own.withdrawn, true) {
                 lost.push(*number);
+            }
+            if !std::mem::replace(&mut own.lost, true) {
+                self.lost.0 += 1;
+                self.lost.1 += own.payload.len();
             }
         }
         self.release_below(barrier);
@@ -267,8 +315,7 @@ impl OwnCommands {
             let own = self.waiting.get_mut(&number).expect("it was just found");
             own.sent = None;
             if own.withdrawn {
-                self.waiting_bytes -= own.payload.len();
-                self.waiting.remove(&number);
+                self.forget(number);
             } else {
                 self.unsent.push_front(number);
             }
@@ -281,10 +328,64 @@ impl OwnCommands {
     pub(crate) fn check_invariants(&self) {
         let bytes: usize = self.waiting.values().map(|own| own.payload.len()).sum();
         assert_eq!(bytes, self.waiting_bytes, "bytes of waiting commands");
+        let lost = self.waiting.values().filter(|own| own.lost);
+        let lost = lost.fold((0, 0), |(n, bytes), own| (n + 1, bytes + own.payload.len()));
+        assert_eq!(lost, self.lost, "commands that were lost, and their bytes");
         let unsent = self.waiting.values().filter(|own| own.sent.is_none()).count();
         assert_eq!(unsent, self.unsent.len(), "each unsent command is queued once");
         for number in &self.unsent {
             assert!(self.waiting[number].sent.is_none(), "command {number} is queued though sent");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commands of so many bytes, sent in a stream.
+    fn sent(count: u64) -> OwnCommands {
+        let ballot = Ballot { round: 1, replica: ReplicaId::new(2) };
+        let mut own = OwnCommands::default();
+        own.stream.ballot = ballot;
+        for number in 1..=count {
+            let payload = Bytes::from_static(b"four");
+            own.waiting_bytes += payload.len();
+            let sent = Own { payload, sent: Some(ballot), withdrawn: false, lost: false };
+            own.waiting.insert(number, sent);
+            own.stream.unsettled.push_back((number - 1, number));
+            own.last_number = number;
+        }
+        own
+    }
+
+    #[test]
+    fn what_a_snapshot_passed_over_ends_with_the_next_that_is_applied() {
+        let mut own = sent(3);
+        assert_eq!(own.lose_sent(Ballot::default()), [1, 2, 3]);
+        own.check_invariants();
+        // The leader may not have them yet: they are sent again, and stand in nobody's way.
+        assert_eq!(own.stream.unsettled.len(), 3);
+        assert!(own.has_room_for(8, 2, 8));
+        own.settle(3, Time::default());
+        own.check_invariants();
+        assert!(own.waiting.is_empty() && own.stream.unsettled.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_lost_waits_for_its_own_turn() {
+        let mut own = sent(2);
+        own.settle(2, Time::default());
+        own.check_invariants();
+        assert!(own.waiting.contains_key(&1));
+        assert_eq!(own.stream.unsettled.len(), 2);
+    }
+
+    #[test]
+    fn the_lost_are_bounded_too() {
+        let mut own = sent(5);
+        own.lose_sent(Ballot::default());
+        assert!(!own.has_room_for(1, 2, 1_000) && !own.has_room_for(1, 1_000, 9));
+        assert!(own.has_room_for(1, 3, 10));
     }
 }
