@@ -185,6 +185,13 @@ impl Server {
         let _ = known.wait_for(|known| *known).await;
     }
 
+    /// Whether all members of a new cluster have met, so that this one may vote. Until then it does
+    /// not count if others stop: `docs/decisions/0006-forming-a-cluster.md`.
+    #[must_use]
+    pub fn has_formed(&self) -> bool {
+        self.context.handle.status().is_formed
+    }
+
     /// Waits until the member must not go on, and says why. Then only [`Server::shutdown`] is left.
     pub async fn failed(&mut self) -> FatalReason {
         tokio::select! {

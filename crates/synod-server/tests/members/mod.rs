@@ -46,6 +46,13 @@ impl Members {
         }
         for server in &servers {
             timeout(PATIENCE, server.ready()).await.expect("a leader in time");
+            // Tests stop members: the others must be able to vote by then.
+            let forms = async {
+                while !server.has_formed() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(PATIENCE, forms).await.expect("all have met in time");
         }
         Self { configs, servers, _folder: folder }
     }
