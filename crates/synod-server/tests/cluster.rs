@@ -44,8 +44,8 @@ fn configs(dir: &Path) -> Vec<ServerConfig> {
             format!("--listen-peer-urls={}", urls[i]),
             format!("--initial-advertise-peer-urls={}", urls[i]),
             format!("--initial-cluster={}", cluster.join(",")),
-            "--heartbeat-interval=50".to_owned(),
-            "--election-timeout=500".to_owned(),
+            "--heartbeat-interval=100".to_owned(),
+            "--election-timeout=5000".to_owned(),
         ];
         Line::try_parse_from(args).ok().unwrap().flags.check().unwrap()
     };

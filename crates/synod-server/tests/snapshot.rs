@@ -64,8 +64,8 @@ impl Members {
             format!("--listen-peer-urls={}", self.urls[i]),
             format!("--initial-advertise-peer-urls={}", self.urls[i]),
             format!("--initial-cluster={}", self.cluster),
-            "--heartbeat-interval=50".to_owned(),
-            "--election-timeout=500".to_owned(),
+            "--heartbeat-interval=100".to_owned(),
+            "--election-timeout=5000".to_owned(),
         ];
         Line::try_parse_from(args).ok().unwrap().flags.check().unwrap()
     }

@@ -43,8 +43,8 @@ async fn alone(folder: &Path, flags: &[String]) -> Server {
         "--advertise-client-urls=https://127.0.0.1:2379".to_owned(),
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
-        "--heartbeat-interval=50".to_owned(),
-        "--election-timeout=500".to_owned(),
+        "--heartbeat-interval=100".to_owned(),
+        "--election-timeout=5000".to_owned(),
     ];
     let config = config(&[&base, flags].concat());
     drop(held);
@@ -256,8 +256,8 @@ async fn three_members_form_a_cluster_over_mutual_tls() {
             format!("--listen-peer-urls={url}"),
             format!("--initial-advertise-peer-urls={url}"),
             format!("--initial-cluster={}", cluster.join(",")),
-            "--heartbeat-interval=50".to_owned(),
-            "--election-timeout=500".to_owned(),
+            "--heartbeat-interval=100".to_owned(),
+            "--election-timeout=5000".to_owned(),
             format!("--peer-cert-file={}", pair.cert.display()),
             format!("--peer-key-file={}", pair.key.display()),
             format!("--peer-trusted-ca-file={}", ca_file.display()),

@@ -45,8 +45,8 @@ async fn start(folder: &Path, count: usize) -> Vec<Server> {
             format!("--listen-peer-urls={url}"),
             format!("--initial-advertise-peer-urls={url}"),
             format!("--initial-cluster={}", cluster.join(",")),
-            "--heartbeat-interval=50".to_owned(),
-            "--election-timeout=500".to_owned(),
+            "--heartbeat-interval=100".to_owned(),
+            "--election-timeout=5000".to_owned(),
             "--watch-progress-notify-interval=200ms".to_owned(),
         ];
         let config = Line::try_parse_from(args).ok().unwrap().flags.check().unwrap();

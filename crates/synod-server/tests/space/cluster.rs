@@ -58,8 +58,8 @@ impl Cluster {
                 format!("--listen-peer-urls={url}"),
                 format!("--initial-advertise-peer-urls={url}"),
                 format!("--initial-cluster={}", cluster.join(",")),
-                "--heartbeat-interval=50".to_owned(),
-                "--election-timeout=500".to_owned(),
+                "--heartbeat-interval=100".to_owned(),
+                "--election-timeout=5000".to_owned(),
             ];
             let args = args.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned()));
             let config = Line::try_parse_from(args).ok().unwrap().flags.check().unwrap();
