@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use synod_kv::{AlarmAction, AlarmChange, AlarmKind, Command};
-use tracing::error;
+use tracing::{error, info};
 
 use crate::round_trip::MARK;
 use crate::service::Context;
@@ -25,7 +25,7 @@ use crate::service::Context;
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
     notes: Mutex<VecDeque<Note>>,
-    /// The first slot after which a member was found to differ from this one.
+    /// Members that differ from this one, and the first slot after which that was found.
     differing: Mutex<BTreeMap<u64, u64>>,
     compared: AtomicU64,
 }
@@ -73,21 +73,34 @@ impl Comparison {
         (frame.len() > 2).then(|| frame.freeze())
     }
 
-    /// Compares what a peer has told; none if the frame is for others.
+    /// Compares what a peer has told; none if the frame is for others. A digest is of everything
+    /// before it, so the newest that both have says what is so now: a member that was healed by a
+    /// snapshot is the same again.
     pub(crate) fn compare(&self, peer: u64, frame: &Bytes) -> Option<()> {
         let theirs = frame.strip_prefix(&[MARK, NOTES])?;
         let notes = self.notes.lock();
         let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or_default();
-        for bytes in theirs.chunks_exact(NOTE_BYTES).take(TOLD_MAX).rev() {
+        // The newest note comes first.
+        let common = theirs.chunks_exact(NOTE_BYTES).take(TOLD_MAX).filter_map(|bytes| {
             let (slot, digest) = (number(&bytes[..8]), number(&bytes[8..]));
-            let Some(own) = notes.iter().find(|note| note.slot == slot) else { continue };
-            self.compared.fetch_add(1, Ordering::Relaxed);
-            if own.digest != digest {
-                self.differs(peer, slot, own.digest, digest);
-                break;
-            }
+            let own = notes.iter().find(|note| note.slot == slot)?;
+            Some((slot, own.digest, digest))
+        });
+        let common: Vec<_> = common.collect();
+        let count = u64::try_from(common.len()).unwrap_or_default();
+        self.compared.fetch_add(count, Ordering::Relaxed);
+        match common.iter().take_while(|(_, own, theirs)| own != theirs).last() {
+            Some(&(slot, own, theirs)) => self.differs(peer, slot, own, theirs),
+            None if count > 0 => self.agrees(peer),
+            None => {}
         }
         Some(())
+    }
+
+    fn agrees(&self, peer: u64) {
+        if self.differing.lock().remove(&peer).is_some() {
+            info!(peer = format!("{peer:x}"), "a member that differed from this one is the same");
+        }
     }
 
     fn differs(&self, peer: u64, slot: u64, own: u64, theirs: u64) {
@@ -176,6 +189,21 @@ mod tests {
         // Of two members either may be wrong.
         assert_eq!(one.corrupt(1, 1), Some(2));
         assert_eq!(member(300, u64::MAX).corrupt(1, 2), None);
+    }
+
+    #[test]
+    fn who_was_healed_is_the_same_again() {
+        let (one, other) = (member(10_000, u64::MAX), member(10_000, 9_000));
+        one.compare(2, &other.frame().unwrap()).unwrap();
+        assert_eq!(one.differing(), [2]);
+        // Both go on from the same state: older notes still differ.
+        for slot in 10_001..=10_240 {
+            one.applied(slot, || slot);
+            other.applied(slot, || slot);
+        }
+        one.compare(2, &other.frame().unwrap()).unwrap();
+        assert!(one.differing().is_empty());
+        assert_eq!(one.corrupt(1, 2), None);
     }
 
     #[test]
