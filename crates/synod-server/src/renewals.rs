@@ -36,7 +36,8 @@ pub(crate) const RENEWALS_MAX: usize = 256;
 /// So many may wait for a command; further ones wait before they are taken.
 const WAITING_MAX: usize = 1024;
 
-/// Commands under way at a time. More than one, since a slow one must not keep all others.
+/// Rounds under way at a time, each a command for each caller that asked. More than one, since a
+/// slow one must not keep all others.
 const UNDER_WAY_MAX: usize = 4;
 
 impl Renewals {

@@ -11,6 +11,7 @@ use synod_etcd::{EtcdError, Refusal};
 use synod_kv::{PageLimits, RangeFacts, RangePages, ReadError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
+use tonic::Code;
 
 use super::body::{Item, RangeBody};
 use super::budget::{Held, units};
@@ -71,6 +72,28 @@ struct Window {
     held: Arc<Held>,
 }
 
+impl Window {
+    fn new(bytes: u64, held: Held) -> Self {
+        let units = units(bytes);
+        let room = Semaphore::new(usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS));
+        Self { room: Arc::new(room), units, held: Arc::new(held) }
+    }
+
+    /// Waits until the client has taken enough of what came before; not for ever.
+    async fn room_for(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
+        // One value is always read, also one larger than may be stored now.
+        let units = units(bytes).min(self.units);
+        let room = Arc::clone(&self.room).acquire_many_owned(units);
+        match timeout(STALL_MAX, room).await {
+            Ok(room) => Ok(room.expect("nobody closes the semaphore")),
+            Err(_) => Err(Refusal::own(
+                Code::Aborted,
+                format!("synod: the client took nothing of the answer for {STALL_MAX:?}"),
+            )),
+        }
+    }
+}
+
 /// Bytes on their way, and what they hold.
 struct Page {
     data: Vec<u8>,
@@ -103,12 +126,10 @@ impl Feed {
         held: Held,
         shape: Shape,
     ) -> Self {
-        let units = units(window_bytes(context));
-        let room = Semaphore::new(usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS));
         Self {
             context: Arc::clone(context),
             reading: Arc::new(Mutex::new(Reading { pieces, shape, _list: list })),
-            window: Window { room: Arc::new(room), units, held: Arc::new(held) },
+            window: Window::new(window_bytes(context), held),
             started: Instant::now(),
             next_bytes: PAGE_BYTES,
         }
@@ -151,10 +172,7 @@ impl Feed {
 
     /// Waits for room and reads the next page; and whether it is the last one.
     async fn next(&mut self) -> Result<(Bytes, bool), Refusal> {
-        // One value is always read, also one larger than may be stored now.
-        let units = units(PAGE_BYTES.max(self.next_bytes)).min(self.window.units);
-        let room = Arc::clone(&self.window.room).acquire_many_owned(units).await;
-        let room = room.expect("nobody closes the semaphore");
+        let room = self.window.room_for(PAGE_BYTES.max(self.next_bytes)).await?;
         let (reading, is_late) = (Arc::clone(&self.reading), self.started.elapsed() > HOLD_MAX);
         let read = self.context.read_on(move || {
             let mut reading = reading.lock();
@@ -239,4 +257,27 @@ fn frame_head(len: u64) -> [u8; FRAME_BYTES] {
     let len = u32::try_from(len).expect("longer messages are refused before");
     let [a, b, c, d] = len.to_be_bytes();
     [0, a, b, c, d]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::budget::RangeBudget;
+    use super::*;
+    use crate::config::RangeLimits;
+
+    /// Two values that do not fit into the window together: the second waits for the first, which
+    /// nobody takes.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_of_large_values_is_given_up() {
+        let limits = RangeLimits { request_bytes: 1 << 20, member_bytes: 1 << 24 };
+        let budget = RangeBudget::new(limits, STALL_MAX);
+        let window = Window::new(1 << 20, budget.reserve(1 << 20).await.unwrap());
+        let first = window.room_for(600 << 10).await.unwrap();
+        let refusal = window.room_for(600 << 10).await.unwrap_err();
+        assert_eq!(refusal.code(), Code::Aborted);
+        drop(first);
+        drop(window.room_for(2 << 20).await.unwrap());
+        drop(window);
+        assert_eq!(budget.held_bytes(), 0);
+    }
 }
