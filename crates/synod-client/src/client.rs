@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use synod_etcd::proto::etcdserverpb::ResponseHeader;
+use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use crate::call::{Kind, Service};
@@ -68,6 +69,12 @@ impl Client {
     /// The endpoints, as they were given.
     pub fn endpoints(&self) -> impl Iterator<Item = &str> {
         self.endpoints.addresses()
+    }
+
+    /// A connection to each endpoint, in their order, for what measures members and not this client:
+    /// without token or limit of time, and nothing is asked again. Connected by its first request.
+    pub fn channels(&self) -> impl Iterator<Item = Channel> {
+        self.endpoints.channels()
     }
 
     /// The highest revision that an answer to this client or its clones has named; 0 before any.

@@ -82,6 +82,11 @@ impl Endpoints {
         &self.all[at].address
     }
 
+    /// A connection to each of its own, made at the first request.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = Channel> {
+        self.all.iter().map(|endpoint| endpoint.target.connect_lazy())
+    }
+
     /// Whom to ask now.
     pub(crate) fn choose(&self) -> Choice {
         let now = Instant::now();

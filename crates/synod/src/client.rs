@@ -1,18 +1,13 @@
 //! What the commands share of asking a cluster.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
-use synod_client::{Client, Options, Tls};
-use synod_etcd::proto::etcdserverpb::kv_client::KvClient;
+use synod_client::{Client, Error, Options, Tls};
+use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use tonic::transport::{Channel, Endpoint};
 
 use crate::cli::{ClientArgs, TlsArgs};
-
-/// The most an answer may have, etcdctl's limit too: 2 GiB.
-const ANSWER_BYTES_MAX: usize = 0x7fff_ffff;
 
 /// Somebody waits at a terminal: twice around is enough to get past a change of leader.
 const ROUNDS_MAX: u32 = 2;
@@ -80,29 +75,8 @@ pub(crate) fn user(args: &ClientArgs) -> anyhow::Result<Option<(String, String)>
     }
 }
 
-/// For commands that do not speak TLS.
-pub(crate) fn refuse_tls(args: &ClientArgs) -> anyhow::Result<()> {
-    if tls(&args.tls)?.is_some() {
-        bail!("this command does not speak TLS; name an endpoint without it");
-    }
-    Ok(())
-}
-
-/// A connection to one endpoint, for what measures it and not the client.
-pub(crate) async fn channel(endpoint: &str, limit: Duration) -> anyhow::Result<Channel> {
-    let url =
-        if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
-    let target = Endpoint::from_shared(url).with_context(|| endpoint.to_owned())?;
-    let target = target.tcp_nodelay(true).connect_timeout(limit);
-    target.connect().await.with_context(|| format!("cannot connect to {endpoint}"))
-}
-
-/// The store's client, over such a connection.
-pub(crate) fn kv(channel: Channel) -> KvClient<Channel> {
-    KvClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
-}
-
-/// The client for looking after a member, over such a connection.
-pub(crate) fn maintenance(channel: Channel) -> MaintenanceClient<Channel> {
-    MaintenanceClient::new(channel)
+/// What a member says of itself.
+pub(crate) async fn status(member: &Client) -> Result<pb::StatusResponse, Error> {
+    let asked = async |service| MaintenanceClient::new(service).status(pb::StatusRequest {}).await;
+    member.read(asked).await
 }

@@ -230,12 +230,7 @@ pub(crate) fn move_leader(args: &MoveLeaderArgs) -> anyhow::Result<()> {
     client::ask(&args.client, async |client| {
         for endpoint in client.endpoints() {
             let asked = client.only(endpoint)?;
-            let status = asked
-                .read(|service| async move {
-                    MaintenanceClient::new(service).status(pb::StatusRequest {}).await
-                })
-                .await;
-            let Ok(status) = status else { continue };
+            let Ok(status) = client::status(&asked).await else { continue };
             let member = status.header.map_or(0, |header| header.member_id);
             if status.leader != member {
                 continue;

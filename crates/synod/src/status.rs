@@ -6,8 +6,7 @@ use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde_json::{Value, json};
 use synod_client::{Client, Error};
-use synod_etcd::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use synod_etcd::proto::etcdserverpb::{StatusRequest, StatusResponse};
+use synod_etcd::proto::etcdserverpb::StatusResponse;
 
 use crate::cli::{ClientArgs, Output};
 use crate::{client, json};
@@ -43,10 +42,7 @@ async fn ask_each(client: &Client) -> anyhow::Result<Vec<Answer>> {
     let mut answers = Vec::new();
     for endpoint in client.endpoints() {
         let asked = client.only(endpoint)?;
-        let answer = asked.read(|service| async move {
-            MaintenanceClient::new(service).status(StatusRequest {}).await
-        });
-        answers.push((endpoint.to_owned(), answer.await));
+        answers.push((endpoint.to_owned(), client::status(&asked).await));
     }
     Ok(answers)
 }

@@ -99,13 +99,13 @@ struct Asker {
 
 /// One connection to each endpoint, signed in if there is somebody to sign in.
 async fn connect(args: &LoadArgs) -> anyhow::Result<Vec<Asker>> {
-    client::refuse_tls(&args.client)?;
+    let client = client::connect(&args.client).await?;
     let mut askers = Vec::new();
     let user = client::user(&args.client)?;
-    for endpoint in &args.client.endpoints {
-        let channel = client::channel(endpoint, args.client.timeout).await;
-        let channel = channel.with_context(|| endpoint.clone())?;
-        let (kv, auth) = (client::kv(channel.clone()), AuthClient::new(channel));
+    for (endpoint, channel) in client.endpoints().zip(client.channels()) {
+        // Who does not answer is told of here, once, and not by every request.
+        client::status(&client.only(endpoint)?).await.with_context(|| endpoint.to_owned())?;
+        let (kv, auth) = (KvClient::new(channel.clone()), AuthClient::new(channel));
         let mut asker = Asker { kv, auth, login: AuthenticateRequest::default(), token: None };
         if let Some((name, password)) = user.clone() {
             asker.login = AuthenticateRequest { name, password };

@@ -8,7 +8,8 @@ use anyhow::{Context, bail};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use indicatif::ProgressBar;
-use synod_etcd::proto::etcdserverpb::{StatusRequest, StatusResponse};
+use synod_client::{Client, Options};
+use synod_etcd::proto::etcdserverpb::StatusResponse;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::client;
@@ -205,9 +206,7 @@ async fn ask(member: &Member) -> Option<StatusResponse> {
     if !member.is_running() {
         return None;
     }
-    let asked = async {
-        let channel = client::channel(member.endpoint(), ASK_TIMEOUT).await.ok()?;
-        client::maintenance(channel).status(StatusRequest {}).await.ok()
-    };
-    timeout(ASK_TIMEOUT, asked).await.ok().flatten().map(tonic::Response::into_inner)
+    let options = Options::default().with_call_timeout(ASK_TIMEOUT).with_rounds_max(1);
+    let asked = Client::connect([member.endpoint()], options).await.ok()?;
+    client::status(&asked).await.ok()
 }
