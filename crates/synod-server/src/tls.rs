@@ -6,6 +6,7 @@
 //! certificate that was revoked is asked for again.
 
 mod auto;
+mod itself;
 mod load;
 mod side;
 mod verify;

@@ -15,6 +15,7 @@ use rustls::{
 };
 
 use super::TlsError;
+use super::itself::Itself;
 use super::verify::{Allowed, NamedClients, NamedServers, Unverified};
 use crate::config::{TlsFiles, TlsVersions};
 
@@ -109,17 +110,18 @@ fn dial(
 struct Trust<'a> {
     files: &'a TlsFiles,
     roots: Arc<RootCertStore>,
-    crls: Vec<CertificateRevocationListDer<'static>>,
+    itself: Itself,
 }
 
 impl<'a> Trust<'a> {
     fn read(files: &'a TlsFiles) -> Result<Option<Self>, TlsError> {
         let Some(path) = &files.ca else { return Ok(None) };
         let content = |reason: String| TlsError::Content { path: path.clone(), reason };
-        let mut roots = RootCertStore::empty();
+        let (mut roots, mut trusted) = (RootCertStore::empty(), Vec::new());
         for certificate in CertificateDer::pem_slice_iter(&read(path)?) {
             let certificate = certificate.map_err(|error| content(error.to_string()))?;
-            roots.add(certificate).map_err(|error| content(error.to_string()))?;
+            roots.add(certificate.clone()).map_err(|error| content(error.to_string()))?;
+            trusted.push(certificate);
         }
         if roots.is_empty() {
             return Err(content("it holds no certificate in PEM".to_owned()));
@@ -128,7 +130,7 @@ impl<'a> Trust<'a> {
             Some(path) => read_crls(path)?,
             None => Vec::new(),
         };
-        Ok(Some(Self { files, roots: Arc::new(roots), crls }))
+        Ok(Some(Self { files, roots: Arc::new(roots), itself: Itself { trusted, crls } }))
     }
 
     fn allowed(&self) -> Allowed {
@@ -144,12 +146,12 @@ impl<'a> Trust<'a> {
             Arc::clone(&self.roots),
             Arc::clone(provider),
         )
-        .with_crls(self.crls.iter().cloned())
+        .with_crls(self.itself.crls.iter().cloned())
         // A CA of which there is no list has revoked nothing.
         .allow_unknown_revocation_status()
         .build()
         .map_err(|error| self.unusable(recipe, &error))?;
-        Ok(Arc::new(NamedClients { inner, allowed: self.allowed() }))
+        Ok(Arc::new(NamedClients { inner, itself: self.itself.clone(), allowed: self.allowed() }))
     }
 
     fn of_servers(
@@ -161,11 +163,11 @@ impl<'a> Trust<'a> {
             Arc::clone(&self.roots),
             Arc::clone(provider),
         )
-        .with_crls(self.crls.iter().cloned())
+        .with_crls(self.itself.crls.iter().cloned())
         .allow_unknown_revocation_status()
         .build()
         .map_err(|error| self.unusable(recipe, &error))?;
-        Ok(Arc::new(NamedServers { inner, allowed: self.allowed() }))
+        Ok(Arc::new(NamedServers { inner, itself: self.itself.clone(), allowed: self.allowed() }))
     }
 
     /// Only lists of revoked certificates can be wrong by now.

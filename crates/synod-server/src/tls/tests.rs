@@ -113,6 +113,46 @@ async fn peers_are_let_in_by_certificate_and_name() {
     }
 }
 
+/// One certificate for everything, which is the authority as well: etcd takes it.
+#[tokio::test]
+async fn members_may_show_the_authority_itself() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    let named = |file: &str, subject: Subject<'_>| Authority::showing_itself(dir, file, &subject).1;
+    let good = named("good", Subject { serial: 7, ..Subject::default() });
+    let ended = named("ended", Subject { has_ended: true, ..Subject::default() });
+    let elsewhere = named("elsewhere", Subject { hosts: &["h"], ..Subject::default() });
+    let (revoking, revoked) = {
+        let subject = Subject { serial: 8, ..Subject::default() };
+        Authority::showing_itself(dir, "revoked", &subject)
+    };
+    let crl = format!("--peer-crl-file={}", revoking.revoke(dir, "crl.pem", &[8]).display());
+    let other_crl = format!("--peer-crl-file={}", revoking.revoke(dir, "o.pem", &[9]).display());
+
+    let met = async |pair: &Pair, trusted: &Pair, more: &[String]| {
+        let judge = member(dir, &good, &trusted.cert, more);
+        let them = member(dir, pair, &good.cert, &[]);
+        let (accepted, dialled) = (meet(&them, &judge).await.1, meet(&judge, &them).await.0);
+        (accepted.err().unwrap_or_default(), dialled.err().unwrap_or_default())
+    };
+    assert_eq!(met(&good, &good, &[]).await, (String::new(), String::new()));
+    assert_eq!(met(&revoked, &revoked, &[other_crl]).await, (String::new(), String::new()));
+    let table: [(&Pair, &Pair, &[String], &str, &str); 4] = [
+        (&ended, &ended, &[], "certificate expired", "certificate expired"),
+        (&revoked, &revoked, &[crl], "Revoked", "Revoked"),
+        // Whom one dials has to be who was meant.
+        (&elsewhere, &elsewhere, &[], "", "not valid for name"),
+        // An authority of the same name is another.
+        (&elsewhere, &good, &[], "Ca", "Ca"),
+    ];
+    for (pair, trusted, more, accepting, dialling) in table {
+        let (accepted, dialled) = met(pair, trusted, more).await;
+        assert!(accepted.contains(accepting), "{pair:?}: {accepted}");
+        assert_eq!(accepted.is_empty(), accepting.is_empty(), "{pair:?}: {accepted}");
+        assert!(dialled.contains(dialling), "{pair:?}: {dialled}");
+    }
+}
+
 fn client_side(temp: &TempDir, pair: &Pair) -> Side {
     let config = flags(
         temp.path(),

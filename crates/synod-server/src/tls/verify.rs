@@ -13,6 +13,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 
+use super::itself::{Itself, Purpose};
 use crate::credentials::PeerCertificate;
 
 /// That a request came over TLS. In its extensions.
@@ -91,6 +92,7 @@ fn not_allowed(what: &'static str, found: String) -> Error {
 #[derive(Debug)]
 pub(super) struct NamedClients {
     pub(super) inner: Arc<dyn ClientCertVerifier>,
+    pub(super) itself: Itself,
     pub(super) allowed: Allowed,
 }
 
@@ -105,7 +107,13 @@ impl ClientCertVerifier for NamedClients {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.inner.verify_client_cert(certificate, chain, now)?;
+        let verified = match self.itself.holds(certificate) {
+            true => self
+                .itself
+                .check(certificate, Purpose::Dial, now)
+                .map(|()| ClientCertVerified::assertion()),
+            false => self.inner.verify_client_cert(certificate, chain, now),
+        }?;
         self.allowed.check(certificate)?;
         Ok(verified)
     }
@@ -137,6 +145,7 @@ impl ClientCertVerifier for NamedClients {
 #[derive(Debug)]
 pub(super) struct NamedServers {
     pub(super) inner: Arc<dyn ServerCertVerifier>,
+    pub(super) itself: Itself,
     pub(super) allowed: Allowed,
 }
 
@@ -149,7 +158,14 @@ impl ServerCertVerifier for NamedServers {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.inner.verify_server_cert(certificate, chain, name, ocsp, now)?;
+        let verified = match self.itself.holds(certificate) {
+            true => {
+                self.itself.check(certificate, Purpose::Accept, now)?;
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                ServerCertVerified::assertion()
+            }
+            false => self.inner.verify_server_cert(certificate, chain, name, ocsp, now)?,
+        };
         self.allowed.check(certificate)?;
         Ok(verified)
     }

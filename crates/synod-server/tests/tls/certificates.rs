@@ -57,15 +57,28 @@ impl Authority {
         write(folder, name, &self.pem)
     }
 
+    /// Makes one that also speaks for itself, as `openssl req -x509` does, into `NAME.pem` and
+    /// `NAME.key`.
+    pub(crate) fn showing_itself(folder: &Path, file: &str, subject: &Subject<'_>) -> (Self, Pair) {
+        let mut params = unsigned(subject);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::CrlSign,
+        ];
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        let files = Pair {
+            key: write(folder, &format!("{file}.key"), &key.serialize_pem()),
+            cert: write(folder, &format!("{file}.pem"), &pem),
+        };
+        (Self { issuer: Issuer::new(params, key), pem }, files)
+    }
+
     /// Signs, into `NAME.pem` and `NAME.key`.
     pub(crate) fn sign(&self, folder: &Path, file: &str, subject: &Subject<'_>) -> Pair {
-        let hosts: Vec<String> = subject.hosts.iter().map(|host| (*host).to_owned()).collect();
-        let mut params = CertificateParams::new(hosts).unwrap();
-        params.distinguished_name = named(subject.name);
-        params.serial_number = Some(SerialNumber::from(subject.serial));
-        if subject.has_ended {
-            params.not_after = (SystemTime::now() - Duration::from_secs(3600)).into();
-        }
+        let params = unsigned(subject);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         // The key first: a server that looks in between finds halves that do not fit.
@@ -92,6 +105,17 @@ impl Authority {
         };
         write(folder, name, &list.signed_by(&self.issuer).unwrap().pem().unwrap())
     }
+}
+
+fn unsigned(subject: &Subject<'_>) -> CertificateParams {
+    let hosts: Vec<String> = subject.hosts.iter().map(|host| (*host).to_owned()).collect();
+    let mut params = CertificateParams::new(hosts).unwrap();
+    params.distinguished_name = named(subject.name);
+    params.serial_number = Some(SerialNumber::from(subject.serial));
+    if subject.has_ended {
+        params.not_after = (SystemTime::now() - Duration::from_secs(3600)).into();
+    }
+    params
 }
 
 fn named(name: &str) -> DistinguishedName {

@@ -1,6 +1,6 @@
 //! The common name of a client's certificate as the name of a user, with real clients.
 
-use super::certificates::{Pair, Subject};
+use super::certificates::{Authority, Pair, Subject};
 use super::{CLIENTS, Files, alone, run, stop};
 
 /// One who asks with a certificate.
@@ -16,7 +16,8 @@ impl Asker<'_> {
         let (cert, key) = (self.pair.cert.to_str().unwrap(), self.pair.key.to_str().unwrap());
         let base =
             ["--endpoints", self.endpoint, "--cacert", self.ca, "--cert", cert, "--key", key];
-        run("etcdctl", &[&base[..], words].concat()).await
+        let patient = ["--dial-timeout=25s", "--command-timeout=25s"];
+        run("etcdctl", &[&base[..], &patient, words].concat()).await
     }
 
     /// What the gateway says to this, with more headers.
@@ -87,6 +88,43 @@ async fn the_name_in_a_certificate_is_a_user_over_grpc_and_nobody_over_the_gatew
         let header = "Grpc-Metadata-grpcgateway-authorization: root";
         let said = good.gateway("/v3/kv/put", put, &["-H", header]).await.unwrap();
         assert!(said.contains("etcdserver: user name is empty"), "{said}");
+    }
+    stop(server).await;
+}
+
+/// One certificate, signed by itself, is the authority, the server's and the client's, and its name
+/// is a user: so etcd's own tests have it. While users come and go, writes go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_authority_itself_may_be_who_asks() {
+    let temp = tempfile::tempdir().unwrap();
+    let subject = Subject { name: "root", ..Subject::default() };
+    let (_, pair) = Authority::showing_itself(temp.path(), "root", &subject);
+    let (cert, key) = (pair.cert.to_str().unwrap(), pair.key.to_str().unwrap());
+    let flags = [
+        CLIENTS.to_owned(),
+        "--client-cert-auth".to_owned(),
+        format!("--trusted-ca-file={cert}"),
+        format!("--cert-file={cert}"),
+        format!("--key-file={key}"),
+        "--bcrypt-cost=4".to_owned(),
+    ];
+    let server = alone(temp.path(), &flags).await;
+    let endpoint = format!("https://{}", server.client_addresses()[0]);
+    let root = Asker { endpoint: &endpoint, ca: cert, pair: &pair };
+    let all = async |lines: &[&[&str]]| {
+        for words in lines {
+            let Some((ok, said)) = root.etcdctl(words).await else { return false };
+            assert!(ok, "{words:?}: {said}");
+        }
+        true
+    };
+    let enable: [&[&str]; 3] =
+        [&["user", "add", "root:pw"], &["user", "grant-role", "root", "root"], &["auth", "enable"]];
+    if all(&enable).await {
+        let users: [&[&str]; 2] = [&["user", "add", "x:y"], &["user", "delete", "x"]];
+        let keys: [&[&str]; 2] = [&["put", "k", "v"], &["del", "k"]];
+        let (users, keys) = (users.repeat(5), keys.repeat(5));
+        tokio::join!(all(&users), all(&keys));
     }
     stop(server).await;
 }
