@@ -9,10 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::{Response, StatusCode};
+use synod_paxos::ReplicaId;
+use synod_replica::Status;
 use tonic::body::Body;
 use tracing::warn;
 
 use super::{PLAIN, text, values};
+use crate::config::MemberConfig;
 use crate::service::Context;
 
 /// A probe and its checks.
@@ -25,6 +28,7 @@ struct Probe {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Check {
     EventLoop,
+    Formed,
     LeaderKnown,
     AppliedCaughtUp,
     StoreFlusher,
@@ -40,6 +44,7 @@ const PROBES: [Probe; 2] = [
         name: "readyz",
         checks: &[
             Check::DataCorruption,
+            Check::Formed,
             Check::LeaderKnown,
             Check::AppliedCaughtUp,
             Check::StoreFlusher,
@@ -60,6 +65,7 @@ impl Check {
     const fn name(self) -> &'static str {
         match self {
             Self::EventLoop => "event_loop",
+            Self::Formed => "formed",
             Self::LeaderKnown => "leader_known",
             Self::AppliedCaughtUp => "applied_caught_up",
             Self::StoreFlusher => "store_flusher",
@@ -74,6 +80,7 @@ impl Check {
     async fn run(self, context: &Arc<Context>) -> Result<(), String> {
         match self {
             Self::EventLoop => turns(context.handle.turned_ago(), context.flush.is_awaited()),
+            Self::Formed => formed(&context.handle.status(), &context.config.members),
             Self::LeaderKnown if context.leadership.leader() == 0 => {
                 Err("no leader is known".to_owned())
             }
@@ -102,6 +109,20 @@ fn turns(ago: Duration, waits_for_disk: bool) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("the member's loop has not turned for {ago:?}, the limit is {STUCK:?}"))
+}
+
+/// A member of a new cluster votes once all have met. That is kept on disk: no restart undoes it.
+fn formed(status: &Status, members: &[MemberConfig]) -> Result<(), String> {
+    if status.is_formed {
+        return Ok(());
+    }
+    let unmet = members.iter().filter(|member| status.unmet.contains(ReplicaId::new(member.id)));
+    let mut names: Vec<&str> = unmet.map(|member| member.name.as_str()).collect();
+    names.sort_unstable();
+    Err(format!(
+        "this member of a new cluster votes once it and all others have met; still to meet: {}",
+        names.join(", ")
+    ))
 }
 
 fn caught_up(chosen: u64, applied: u64) -> Result<(), String> {

@@ -9,6 +9,7 @@ use crate::{ETCD_CLUSTER_VERSION, ETCD_VERSION, SYNOD_VERSION};
 
 pub(super) fn render(page: &mut Page, context: &Context) {
     who(page, context);
+    formation(page, context);
     leader(page, context);
     proposals(page, context);
 }
@@ -40,6 +41,11 @@ fn leader(page: &mut Page, context: &Context) {
         leadership.changes(),
     );
     page.gauge("synod_round", "The highest ballot round seen.", leadership.round());
+}
+
+fn formation(page: &mut Page, context: &Context) {
+    let formed = u8::from(context.handle.status().is_formed);
+    page.gauge("synod_formed", "Whether all members have met, so that this one votes.", formed);
 }
 
 fn proposals(page: &mut Page, context: &Context) {

@@ -15,8 +15,9 @@ async fn a_member_that_serves_is_alive_and_ready() {
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");
     }
     let verbose = client.get("/readyz?verbose&exclude=non_learner&exclude=unheard_of").await;
-    let expected = "[+]data_corruption ok\n[+]leader_known ok\n[+]applied_caught_up ok\n\
-                    [+]store_flusher ok\n[+]serializable_read ok\n[+]linearizable_read ok\nok\n";
+    let expected = "[+]data_corruption ok\n[+]formed ok\n[+]leader_known ok\n\
+                    [+]applied_caught_up ok\n[+]store_flusher ok\n\
+                    [+]serializable_read ok\n[+]linearizable_read ok\nok\n";
     assert_eq!(verbose.text, expected);
     for path in ["/health", "/health?serializable=true", "/health?exclude=NOSPACE"] {
         let answer = client.get(path).await;
@@ -51,6 +52,12 @@ async fn a_member_without_a_quorum_is_alive_and_not_ready() {
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(ready.text.contains("[-]leader_known failed: no leader is known\n"), "{ready:?}");
     assert!(ready.text.contains("[+]serializable_read ok\n"), "what passed is shown, too");
+    let formed = client.get("/readyz/formed").await;
+    assert_eq!(formed.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(formed.text.ends_with("have met; still to meet: n, o\n\n"), "{formed:?}");
+    let without = client.get("/readyz?exclude=formed&exclude=linearizable_read").await;
+    assert!(!without.text.contains("formed"), "{without:?}");
+    assert!(client.get("/metrics").await.text.contains("\nsynod_formed 0\n"));
     let health = client.get("/health").await;
     assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(health.text, "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}\n");
