@@ -1,6 +1,7 @@
 //! What can be done to HTTP/2 with frames that cost the sender little. Each flood ends its own
 //! connection, or costs nothing, and others are served meanwhile.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,6 +17,8 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
+/// The error of a stream that was one too many.
+const REFUSED_STREAM: u8 = 7;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// `GET / http`, as the static table of HPACK has it.
@@ -56,13 +59,19 @@ async fn flood(address: SocketAddr, mut next: impl FnMut(u32) -> Vec<u8>, rounds
 
 /// Somebody else's request.
 async fn is_served(address: SocketAddr) {
+    let answer = page(address, "/version").await;
+    assert!(answer.contains("etcdserver"), "{answer}");
+}
+
+/// What is at a path.
+async fn page(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = b"GET /version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    stream.write_all(request).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     let read = timeout(PATIENCE, stream.read_to_string(&mut answer)).await;
     read.expect("answered in time").unwrap();
-    assert!(answer.contains("etcdserver"), "{answer}");
+    answer
 }
 
 const fn odd(round: u32) -> u32 {
@@ -118,4 +127,56 @@ async fn half_a_preface_and_slow_headers_hold_nobody_up() {
     is_served(address).await;
     // None of them holds up the end, either.
     stop(server).await;
+}
+
+/// A stream of the gateway is one of its connection, and its watch is one of the member's watches:
+/// as many of both as gRPC may have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_of_the_gateway_have_the_bound_of_all_streams() {
+    let temp = tempfile::tempdir().unwrap();
+    let flags = ["--listen-client-urls=http://127.0.0.1:0", "--max-concurrent-streams=2"];
+    let server = alone(temp.path(), &flags.map(str::to_owned)).await;
+    let address = server.client_addresses()[0];
+
+    // `POST http` and a literal path.
+    let request = [&[0x83, 0x86, 0x04, 9][..], b"/v3/watch"].concat();
+    let create = br#"{"create_request":{"key":"YQ=="}}"#;
+    let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    for id in [1, 3, 5] {
+        bytes.extend(frame(HEADERS, END_HEADERS, id, &request));
+        bytes.extend(frame(DATA, 0, id, create));
+    }
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    let (mut created, mut refused) = (BTreeSet::new(), Vec::new());
+    while created.len() < 2 || refused.is_empty() {
+        let (kind, id, payload) =
+            timeout(PATIENCE, next_frame(&mut stream)).await.expect("a frame in time");
+        match kind {
+            DATA if String::from_utf8_lossy(&payload).contains("\"created\":true") => {
+                created.insert(id);
+            }
+            RST_STREAM => refused.push((id, payload)),
+            _ => {}
+        }
+    }
+    assert_eq!(created, BTreeSet::from([1, 3]));
+    assert_eq!(refused[0], (5, vec![0, 0, 0, REFUSED_STREAM]));
+    let metrics = page(address, "/metrics").await;
+    for line in ["\netcd_debugging_mvcc_watcher_total 2\n", "watch_stream_total 2\n"] {
+        assert!(metrics.contains(line), "{line:?} is not in {metrics}");
+    }
+    drop(stream);
+    stop(server).await;
+}
+
+/// Its kind, its stream and what it holds.
+async fn next_frame(stream: &mut TcpStream) -> (u8, u32, Vec<u8>) {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    let [long, middle, short, kind, _, id @ ..] = head;
+    let length = u32::from_be_bytes([0, long, middle, short]);
+    let mut payload = vec![0; usize::try_from(length).unwrap()];
+    stream.read_exact(&mut payload).await.unwrap();
+    (kind, u32::from_be_bytes(id), payload)
 }
