@@ -29,7 +29,7 @@ pub use sections::{
 pub use tls::{TlsConfig, TlsFiles, TlsVersions};
 pub use url::{Url, UrlError};
 
-use crate::flags::{self, Asked, FlagError, Settings};
+use crate::flags::{self, Asked, FlagError, INITIAL_CORRUPT_CHECK, Settings};
 
 /// The words of a server's command line, as etcd takes them.
 #[derive(Clone, Debug, clap::Args)]
@@ -63,6 +63,8 @@ pub struct ServerConfig {
     pub cluster_state: ClusterState,
     /// Whether changes of members that would cost the quorum are refused.
     pub strict_reconfig_check: bool,
+    /// Whether a member compares its data with the others' before it serves.
+    pub initial_corrupt_check: bool,
     /// Whether members whose data differ raise an alarm; not if it is no time.
     pub corrupt_check_time: Duration,
     /// How often members say that they are there.
@@ -177,6 +179,7 @@ impl ServerConfig {
                 "new" => ClusterState::New,
                 _ => ClusterState::Existing,
             },
+            initial_corrupt_check: initial_corrupt_check(settings)?,
             corrupt_check_time: settings.duration("corrupt-check-time"),
             strict_reconfig_check: settings.bool("strict-reconfig-check"),
             log_keep_bytes: settings.uint("log-keep-bytes"),
@@ -211,6 +214,19 @@ impl ServerConfig {
         let member = self.members.iter().find(|member| member.id == id);
         member.map_or_else(|| format!("{id:x}"), |member| member.name.clone())
     }
+}
+
+/// By the flag of etcd 3.5, or by the gate that it is in 3.6.
+fn initial_corrupt_check(settings: &Settings) -> Result<bool, ConfigError> {
+    let mut wanted = settings.bool("experimental-initial-corrupt-check");
+    for word in settings.words("feature-gates") {
+        let (gate, value) = word.split_once('=').unwrap_or((&word, ""));
+        let value = value.parse().map_err(|_| ConfigError::FeatureGate { word: word.clone() })?;
+        if gate == INITIAL_CORRUPT_CHECK {
+            wanted = value;
+        }
+    }
+    Ok(wanted)
 }
 
 fn times(settings: &Settings) -> Result<(Duration, Duration), ConfigError> {

@@ -20,6 +20,7 @@ mod value;
 
 pub use error::FlagError;
 pub use help::text as help;
+pub(crate) use settings::INITIAL_CORRUPT_CHECK;
 pub use settings::Settings;
 pub use value::ValueError;
 pub(crate) use value::duration;

@@ -37,6 +37,7 @@ mod expiry;
 mod flags;
 mod flush;
 mod http;
+mod initial_check;
 mod intake;
 mod leadership;
 mod lease_figures;

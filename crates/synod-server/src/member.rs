@@ -27,6 +27,7 @@ use crate::engine::{EngineError, RedbEngine};
 use crate::events::EventLog;
 use crate::flush::{self, FlushHandle, Pace};
 use crate::http::Access;
+use crate::initial_check::Answering;
 use crate::leadership::Leadership;
 use crate::listener::ListenError;
 use crate::listener::admission::Admission;
@@ -191,6 +192,11 @@ impl Member {
         let bad_frames = BadFrames { metrics: Arc::clone(&metrics), told: Mutex::new(None) };
         let tls: Arc<dyn PeerTls> = self.context.tls.clone();
         let comparison = Arc::clone(&self.context.comparison);
+        let answering = Answering {
+            check: Arc::clone(&self.context.initial_check),
+            reader: self.context.reader.clone(),
+            transport: Arc::clone(transport),
+        };
         let started = Transport::start(
             who,
             TransportOptions { tls: Some(tls), ..TransportOptions::default() },
@@ -200,7 +206,8 @@ impl Member {
                     id: ReplicaId::new(from.id),
                     incarnation: Incarnation::new(from.incarnation),
                 };
-                if comparison.compare(from.id, &frame).is_some() {
+                let compared = comparison.compare(from.id, &frame);
+                if compared.or_else(|| answering.take(from.id, &frame)).is_some() {
                     return;
                 }
                 if let Some(found) = round_trips.find(&frame) {
@@ -351,6 +358,7 @@ impl Parts {
             stopping: CancellationToken::new(),
             limits: config.limits.request,
             comparison,
+            initial_check: Arc::default(),
             admission: Arc::new(Admission::new(&config.limits)),
             access: Access::new(&config.http),
             passwords,

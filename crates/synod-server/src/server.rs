@@ -18,6 +18,7 @@ use crate::config::{ServerConfig, Url};
 use crate::data_folder::{self, DataFolder};
 use crate::descriptors;
 use crate::expiry;
+use crate::initial_check;
 use crate::listener::{Door, Listener};
 use crate::member::{Member, StartError};
 use crate::round_trip::RoundTrips;
@@ -56,6 +57,19 @@ pub enum FatalReason {
     /// The protocol forbids it.
     #[error("{0}")]
     Halted(HaltReason),
+    /// The member's data differs from that of others. The first words are etcd's.
+    #[error(
+        "{member:x} found data inconsistency with peers: {others} differ at revision {revision}: \
+         find out whose data is right before this member serves"
+    )]
+    Differs {
+        /// This one's id.
+        member: u64,
+        /// The names of the others.
+        others: String,
+        /// Where they were compared.
+        revision: u64,
+    },
     /// A thread of the member died.
     #[error("a thread of the member died: this is a bug")]
     Died,
@@ -141,10 +155,30 @@ impl Server {
         let pages = http_listener.serve(services.only(Scope::Http), door.clone());
         let clients = listener.serve(services.only(of_clients), door);
         let files = tls.watch(stop.clone());
-        let listeners = tokio::spawn(async {
-            tokio::join!(clients, pages, watchers, files);
+        let (open, is_open) = oneshot::channel();
+        let checked = Arc::clone(&context);
+        let listeners = tokio::spawn(async move {
+            let is_right = tokio::select! {
+                result = initial_check::run(&checked) => result,
+                () = checked.stopping.cancelled() => Ok(()),
+            };
+            match is_right {
+                Ok(()) => {
+                    // Nobody may be waiting.
+                    let _ = open.send(());
+                    tokio::join!(clients, pages, watchers, files);
+                }
+                Err(reason) => checked.fatal.tell(reason),
+            }
         });
-        let announcer = tokio::spawn(announce(Arc::clone(&context)));
+        let announcer = tokio::spawn({
+            let context = Arc::clone(&context);
+            async move {
+                if is_open.await.is_ok() {
+                    announce(context).await;
+                }
+            }
+        });
         let expiry = tokio::spawn(expiry::run(Arc::clone(&context)));
         let housekeeper = tokio::spawn(housekeeping::keep(Arc::clone(&context)));
         let asker = tokio::spawn(round_trips.ask(Arc::clone(&context)));

@@ -51,6 +51,7 @@ use crate::engine::RedbEngine;
 use crate::expiry::Alarm;
 use crate::flush::FlushHandle;
 use crate::http::{self, Access};
+use crate::initial_check::InitialCheck;
 use crate::leadership::Leadership;
 use crate::lease_figures::LeaseFigures;
 use crate::listener::admission::Admission;
@@ -90,6 +91,8 @@ pub(crate) struct Context {
     pub(crate) limits: Limits,
     /// Whether members have applied the same.
     pub(crate) comparison: Arc<Comparison>,
+    /// Whether they were the same when this one started, if that is asked.
+    pub(crate) initial_check: Arc<InitialCheck>,
     /// Who may connect, and what of requests is on its way in.
     pub(crate) admission: Arc<Admission>,
     /// Which web pages may speak to this member.

@@ -8,5 +8,6 @@ mod cluster;
 mod corruption;
 #[path = "space/maintenance.rs"]
 mod maintenance;
+mod members;
 #[path = "space/quota.rs"]
 mod quota;

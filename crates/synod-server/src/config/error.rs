@@ -11,6 +11,12 @@ pub enum ConfigError {
     /// The words are no flags.
     #[error("{0}")]
     Flags(String),
+    /// A gate is neither open nor closed.
+    #[error("invalid value for --feature-gates: {word}: expected NAME=true or NAME=false")]
+    FeatureGate {
+        /// What is said of it.
+        word: String,
+    },
     /// No name.
     #[error("--name must not be empty, nor contain '=' or ','")]
     BadName,

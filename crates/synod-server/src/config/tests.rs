@@ -255,3 +255,15 @@ fn sections_are_read_for_their_readers() {
     assert!(config.sockets.reuse_port && !config.sockets.reuse_address);
     assert_eq!(check(&[]).unwrap().space.quota_bytes, Some(2 << 30));
 }
+
+#[test]
+fn the_comparison_at_the_start_has_a_flag_and_a_gate() {
+    let wants = |args: &[&str]| check(args).map(|config| config.initial_corrupt_check);
+    assert_eq!(wants(&[]), Ok(false));
+    assert_eq!(wants(&["--experimental-initial-corrupt-check"]), Ok(true));
+    assert_eq!(wants(&["--feature-gates=LeaseCheckpoint=true"]), Ok(false));
+    assert_eq!(wants(&["--feature-gates=LeaseCheckpoint=true,InitialCorruptCheck=true"]), Ok(true));
+    let word = "InitialCorruptCheck=yes".to_owned();
+    let refused = Err(ConfigError::FeatureGate { word });
+    assert_eq!(wants(&["--feature-gates=InitialCorruptCheck=yes"]), refused);
+}

@@ -45,7 +45,18 @@ impl Settings {
                 Effect::Renamed(new) => self.rename(name, new)?,
             }
         }
+        self.warn_of_gates();
         Ok(())
+    }
+
+    fn warn_of_gates(&mut self) {
+        for word in self.words("feature-gates") {
+            if !word.starts_with(INITIAL_CORRUPT_CHECK) {
+                self.warn(format!(
+                    "--feature-gates={word} is accepted and does nothing: Synod has no such choice"
+                ));
+            }
+        }
     }
 
     fn rename(&mut self, old: &'static str, new: &'static str) -> Result<(), FlagError> {
@@ -128,6 +139,9 @@ impl Settings {
         value::words(self.text(name))
     }
 }
+
+/// The one gate that does something.
+pub(crate) const INITIAL_CORRUPT_CHECK: &str = "InitialCorruptCheck";
 
 /// Why a text has the form of its flag's kind; a test looks at the defaults.
 const CHECKED: &str = "texts are checked when they are set";

@@ -250,3 +250,11 @@ fn the_help_has_every_flag_once() {
         assert_eq!(text.matches(&line).count(), 1, "{}", flag.name);
     }
 }
+
+#[test]
+fn gates_that_are_not_here_are_named_and_do_nothing() {
+    let settings = settings(&["--feature-gates=InitialCorruptCheck=true,LeaseCheckpoint=true"]);
+    let settings = settings.unwrap();
+    let [warning] = settings.warnings() else { panic!("{:?}", settings.warnings()) };
+    assert!(warning.contains("--feature-gates=LeaseCheckpoint=true is accepted"), "{warning}");
+}

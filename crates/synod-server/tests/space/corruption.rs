@@ -1,63 +1,48 @@
 //! A member that has applied something else than the others.
 
-use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::Parser;
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::kv_client::KvClient;
 use synod_etcd::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use synod_server::{Server, ServerConfig, ServerFlags};
+use synod_server::{Server, ServerConfig};
 use synod_transport::{
     Lane, Listening, PeerIdentity, Transport, TransportHandle, TransportOptions, Who,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
-use tonic::transport::Channel;
 
-use super::cluster::PATIENCE;
+use super::members::{Members, PATIENCE};
 
-#[derive(Parser)]
-struct Line {
-    #[command(flatten)]
-    flags: ServerFlags,
-}
-
-fn configs(folder: &std::path::Path) -> Vec<ServerConfig> {
-    let held: Vec<TcpListener> =
-        (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let urls: Vec<String> =
-        held.iter().map(|socket| format!("http://{}", socket.local_addr().unwrap())).collect();
-    let cluster: Vec<String> = (0..3).map(|i| format!("m{i}={}", urls[i])).collect();
-    let config = |i: usize| {
-        let args = [
-            "synod".to_owned(),
-            format!("--name=m{i}"),
-            format!("--data-dir={}", folder.join(format!("m{i}")).display()),
-            "--listen-client-urls=http://127.0.0.1:0".to_owned(),
-            "--advertise-client-urls=http://127.0.0.1:2379".to_owned(),
-            format!("--listen-peer-urls={}", urls[i]),
-            format!("--initial-advertise-peer-urls={}", urls[i]),
-            format!("--initial-cluster={}", cluster.join(",")),
-            "--experimental-corrupt-check-time=1m".to_owned(),
-        ];
-        Line::try_parse_from(args).ok().unwrap().flags.check().unwrap()
-    };
-    (0..3).map(config).collect()
-}
-
-/// In the place of the last member: only what it says of its digests is said.
-async fn impostor(configs: &[ServerConfig]) -> TransportHandle {
-    let [others @ .., this] = configs else { panic!("there are three") };
-    let address = |config: &ServerConfig| config.listen_peer_urls[0].address();
+/// In the place of a member: it answers frames as it is told, and is silent otherwise.
+async fn impostor(
+    configs: &[ServerConfig],
+    at: usize,
+    answer: impl Fn(&Bytes) -> Option<Bytes> + Send + Sync + 'static,
+) -> Arc<TransportHandle> {
+    let (this, address) = (&configs[at], |of: &ServerConfig| of.listen_peer_urls[0].address());
+    let others = configs.iter().filter(|other| other.member_id != this.member_id);
     let who = Who {
         cluster: this.cluster_id,
         me: PeerIdentity { id: this.member_id, incarnation: 1 },
-        peers: others.iter().map(|other| (other.member_id, address(other))).collect(),
+        peers: others.map(|other| (other.member_id, address(other))).collect(),
         about: Bytes::new(),
     };
     let listening = Listening::bind(&[address(this)]).await.unwrap();
-    Transport::start(who, TransportOptions::default(), listening, |_, _| {}, |_| {})
+    let (set, own) = watch::channel(None::<Arc<TransportHandle>>);
+    let answered = move |from: PeerIdentity, frame: Bytes| {
+        if let (Some(own), Some(frame)) = (&*own.borrow(), answer(&frame)) {
+            own.send(from.id, Lane::Control, frame);
+        }
+    };
+    let options = TransportOptions::default();
+    let transport = Arc::new(Transport::start(who, options, listening, answered, |_| {}));
+    set.send(Some(Arc::clone(&transport))).unwrap();
+    transport
 }
 
 /// That a slot had this digest.
@@ -69,25 +54,15 @@ fn note(slot: u64, digest: u64) -> Bytes {
 /// flag says that it is to be told by an alarm.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_differs_raises_the_alarm_and_nothing_is_written_on() {
-    let temp = tempfile::tempdir().unwrap();
-    let configs = configs(temp.path());
-    let mut servers = Vec::new();
-    for config in &configs {
-        servers.push(Server::start(config.clone()).await.unwrap());
-    }
-    for server in &servers {
-        timeout(PATIENCE, server.ready()).await.expect("a leader in time");
-    }
-    let url = format!("http://{}", servers[0].client_addresses()[0]);
-    let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
+    let mut members = Members::start_with(&["--experimental-corrupt-check-time=1m"]).await;
+    let channel = members.channel(0).await;
     let mut kv = KvClient::new(channel.clone());
-    let put = || pb::PutRequest { key: "k".into(), ..Default::default() };
     for _ in 0..300 {
         kv.put(put()).await.unwrap();
     }
-    let last = servers.pop().unwrap();
-    timeout(PATIENCE, last.shutdown()).await.expect("stopped in time");
-    let impostor = impostor(&configs).await;
+    members.stop(2).await;
+    let configs = members.configs.clone();
+    let impostor = impostor(&configs, 2, |_| None).await;
     let corrupt = (configs[2].member_id, pb::AlarmType::Corrupt as i32);
     let alarmed = async {
         loop {
@@ -107,7 +82,61 @@ async fn a_member_that_differs_raises_the_alarm_and_nothing_is_written_on() {
     let refused = kv.put(put()).await.unwrap_err();
     assert_eq!(refused.message(), "etcdserver: corrupt cluster");
     impostor.shutdown().await;
-    for server in servers {
-        timeout(PATIENCE, server.shutdown()).await.expect("stopped in time");
+    members.shutdown().await;
+}
+
+fn put() -> pb::PutRequest {
+    pb::PutRequest { key: "k".into(), ..Default::default() }
+}
+
+/// What is asked for the hash of a revision, answered with this one, or that there is none.
+fn hash_of(question: &Bytes, hash: Option<u32>) -> Option<Bytes> {
+    let revision = question.strip_prefix(&[0, 4])?;
+    Some(match hash {
+        Some(hash) => [&[0, 5], revision, &hash.to_le_bytes()].concat().into(),
+        None => [&[0, 6], revision].concat().into(),
+    })
+}
+
+/// Who answers has applied it.
+async fn put_through_the_last(members: &Members) {
+    let mut kv = KvClient::new(members.channel(2).await);
+    let put = async { while kv.put(put()).await.is_err() {} };
+    timeout(PATIENCE, put).await.expect("done in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_agree_at_their_start_serve_and_one_that_differs_never_does() {
+    let mut members = Members::start_with(&["--feature-gates=InitialCorruptCheck=true"]).await;
+    put_through_the_last(&members).await;
+    for _ in 0..3 {
+        members.stop(0).await;
+    }
+    let configs = members.configs.clone();
+    for config in &configs {
+        members.servers.push(Server::start(config.clone()).await.unwrap());
+    }
+    put_through_the_last(&members).await;
+    for _ in 0..3 {
+        members.stop(0).await;
+    }
+
+    let differs = impostor(&configs, 0, |frame| hash_of(frame, Some(12_345))).await;
+    let is_behind = impostor(&configs, 1, |frame| hash_of(frame, None)).await;
+    let mut last = configs[2].clone();
+    // Questions may be asked for longer than that.
+    last.election_timeout = PATIENCE;
+    let mut server = Server::start(last).await.unwrap();
+    let mut client = TcpStream::connect(server.client_addresses()[0]).await.unwrap();
+    client.write_all(b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let reason = timeout(PATIENCE, server.failed()).await.expect("compared in time").to_string();
+    let words = "found data inconsistency with peers: m0 differ at revision";
+    assert!(reason.contains(words), "{reason}");
+    timeout(PATIENCE, server.shutdown()).await.expect("stopped in time");
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, client.read_to_end(&mut answer)).await.expect("ended in time");
+    assert!(answer.is_empty(), "nobody was served");
+    for impostor in [differs, is_behind] {
+        impostor.shutdown().await;
     }
 }

@@ -89,8 +89,7 @@ pub(super) const OLD: &[Flag] = &[
         "bootstrap-defrag-threshold-megabytes",
     ),
     renamed("experimental-snapshot-catchup-entries", Uint, "snapshot-catchup-entries"),
-    flag("experimental-initial-corrupt-check", Bool, "false", "Compare stores at the start")
-        .ignored(NO_CHECK),
+    flag("experimental-initial-corrupt-check", Bool, "false", "Compare stores before serving"),
     flag("experimental-compact-hash-check-enabled", Bool, "false", "Compare after compactions")
         .ignored(NO_CHECK),
     flag(

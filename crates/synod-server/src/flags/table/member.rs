@@ -51,8 +51,13 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("enable-grpc-gateway", Bool, "true", "Serve the API as JSON, too"),
     flag("raft-read-timeout", Duration, "5s", "Time-out of reads from a peer").ignored(NO_RAFT),
     flag("raft-write-timeout", Duration, "5s", "Time-out of writes to a peer").ignored(NO_RAFT),
-    flag("feature-gates", Words, "", "etcd's features, as NAME=true or NAME=false")
-        .ignored("Synod has no optional features"),
+    flag(
+        "feature-gates",
+        Words,
+        "",
+        "etcd's features as NAME=true or NAME=false: \
+          InitialCorruptCheck, others do nothing",
+    ),
 ];
 
 const PEERS: &str = "http://localhost:2380";
