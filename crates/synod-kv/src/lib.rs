@@ -53,6 +53,7 @@ mod caller;
 mod codec;
 mod command;
 mod conflict;
+mod counts;
 mod digest;
 mod engine;
 mod error;

@@ -54,6 +54,8 @@ pub struct RangePages<E> {
     with_values: bool,
     /// Where the walk goes on behind them.
     next: Option<Bytes>,
+    /// The key told last.
+    last: Option<Bytes>,
     holds: bool,
 }
 
@@ -112,7 +114,8 @@ impl<E: Engine> Reader<E> {
     }
 
     /// Counts a range that is neither sorted nor within bounds, to be read without having been
-    /// measured: only at a revision of the past does that look at each key.
+    /// measured: only at a revision of the past does that look at each key, and only if nobody
+    /// counted it before.
     ///
     /// # Errors
     /// If the caller may not read it; if its revision is compacted or in the future; if the engine
@@ -193,6 +196,7 @@ impl<E: Engine> RangePages<E> {
             pending: VecDeque::new(),
             list_bytes: 0,
             with_values: false,
+            last: None,
             holds: false,
         })
     }
@@ -232,7 +236,7 @@ impl<E: Engine> RangePages<E> {
             self.facts.bytes = self.pending.iter().map(|found| self.weight(found)).sum();
         }
         self.left = matched.min(limit);
-        self.facts.count = counted.unwrap_or(seen);
+        self.facts.count = counted.unwrap_or_else(|| self.learn(seen));
         self.facts.more = matched > limit;
         self.facts.keys = self.left;
         Ok(self)
@@ -242,7 +246,7 @@ impl<E: Engine> RangePages<E> {
     pub(crate) fn counted(mut self) -> Result<Self, ReadError<E::Error>> {
         let count = match self.count_at_once()? {
             Some(count) => count,
-            None => self.snapshot().count_by_walk(&self.range.keys, self.at)?,
+            None => self.learn(self.snapshot().count_by_walk(&self.range.keys, self.at)?),
         };
         self.facts.count = count;
         if !self.range.count_only {
@@ -334,10 +338,12 @@ impl<E: Engine> RangePages<E> {
                 self.left -= 1;
                 batch.extend(self.pending.pop_front());
             }
+            self.last = batch.last().map(|found| found.key.clone()).or(self.last.take());
             self.tell(batch, tell)?;
         }
         if self.left == 0 {
             self.release();
+            self.learn_rest();
         }
         Ok(())
     }
@@ -403,11 +409,34 @@ impl<E: Engine> RangePages<E> {
     }
 
     fn count_at_once(&self) -> Result<Option<u64>, ReadError<E::Error>> {
-        match self.counted {
+        if let Some(count) = self.counted {
             // Of the newest state, which is not compacted.
-            Some(count) => Ok(Some(count)),
-            None => self.snapshot().count_at_once(&self.range.keys, self.at),
+            return Ok(Some(count));
         }
+        let keys = &self.range.keys;
+        let counted = self.snapshot().count_at_once(keys, self.at)?;
+        Ok(counted.or_else(|| self.shared.counts.lock().get(keys, self.at)))
+    }
+
+    /// Notes a count that took a walk, if it was a long one.
+    fn learn(&self, count: u64) -> u64 {
+        let keys = &self.range.keys;
+        if count > number(CHUNK_KEYS) {
+            self.shared.counts.lock().learn(keys, keys.start().as_bytes(), self.at, count);
+        }
+        count
+    }
+
+    /// Notes how many keys come behind those that were told: who pages asks for them next.
+    fn learn_rest(&self) {
+        let Range { keys, bounds, .. } = &*self.range;
+        let rest = self.facts.count - self.facts.keys;
+        let Some(last) = &self.last else { return };
+        if rest <= number(CHUNK_KEYS) || self.range.is_sorted() || !bounds.is_open() {
+            return;
+        }
+        let next = [last, &[0][..]].concat();
+        self.shared.counts.lock().learn(keys, &next, self.at, rest);
     }
 
     /// How many keys an answer may be made of. As in etcd, only an order or bounds make it look at
@@ -454,3 +483,6 @@ impl Range {
 pub(crate) fn number(keys: usize) -> u64 {
     u64::try_from(keys).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

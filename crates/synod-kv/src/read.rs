@@ -24,6 +24,12 @@ use crate::versions::{Live, Version};
 /// How many keys a reader visits per lock.
 pub(crate) const CHUNK_KEYS: usize = 512;
 
+#[cfg(test)]
+thread_local! {
+    /// Keys that walks of this thread have visited.
+    pub(crate) static VISITED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// A way to look at the state, for a moment at a time.
 pub(crate) trait View {
     /// Looks at the state. It may have changed when this is called again.
@@ -380,6 +386,8 @@ impl<'a> Walk<'a> {
                     return Break(());
                 }
                 visited += 1;
+                #[cfg(test)]
+                VISITED.with(|all| all.set(all.get() + 1));
                 if let Some(version @ Version { live: Some(live), .. }) = versions.seen_at(at) {
                     found.push(Found { key: key.clone(), version, live, value: Bytes::new() });
                 }

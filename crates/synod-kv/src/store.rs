@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::alarms::{self, ALARMS_END, ALARMS_START};
 use crate::auth::row::{AUTH_END, AUTH_START};
 use crate::command::Command;
+use crate::counts::Counts;
 use crate::engine::{Engine, EngineView};
 use crate::error::{Stop, StorageError};
 use crate::execute::Execution;
@@ -40,6 +41,8 @@ pub(crate) struct Shared<E> {
     pub(crate) auth_enabled: AtomicBool,
     pub(crate) engine: E,
     pub(crate) hold: Hold,
+    /// Of ranges in the past, for readers.
+    pub(crate) counts: Mutex<Counts>,
     /// Held while the engine is written to: for a flush, or for a state that takes the place of
     /// this one.
     pub(crate) flushing: Mutex<()>,
@@ -72,6 +75,7 @@ impl<E: Engine> Store<E> {
             state: RwLock::new(state),
             engine,
             hold: Hold::default(),
+            counts: Mutex::default(),
             flushing: Mutex::default(),
             arriving: Mutex::default(),
             former: Mutex::default(),

@@ -181,6 +181,62 @@ proptest! {
         }
         prop_assert_eq!(kvs, expected.kvs);
     }
+
+    /// Page after page at one revision, as clients do it, beside writes: counts of former pages
+    /// are known, and true. Others page through the same ranges at other revisions meanwhile.
+    #[test]
+    fn pages_at_a_fixed_revision_are_those_of_the_model(
+        limits in prop::collection::vec(1..400u64, 1..4),
+        ends in prop::collection::vec(prop::option::of(900..KEYS + 1), 2),
+        writes in prop::collection::vec(prop::option::weighted(0.5, 0..KEYS), 1..12),
+        compacts_after in prop::option::weighted(0.3, 0..12usize),
+        counts_only in any::<bool>(),
+    ) {
+        let mut filled = Filled::new();
+        let mut next: Vec<_> = (2..5i64)
+            .flat_map(|at| ends.iter().map(move |end| (at, *end)))
+            .map(|(at, end)| (at, end, Some(key(0).as_bytes().clone())))
+            .collect();
+        let mut writes = writes.into_iter().cycle();
+        for step in 0.. {
+            if let Some(n) = writes.next().flatten() {
+                filled.run(&Command::Put(Put::new(key(n), Bytes::from_static(b"later"))));
+            }
+            if Some(step) == compacts_after {
+                filled.run(&Command::Compact(Compact { revision: rev(4) }));
+            }
+            let mut asked = false;
+            for (at, end, from) in &mut next {
+                let Some(start) = from.take() else { continue };
+                asked = true;
+                let end = end.map_or(Bytes::from_static(&[0]), |n| key(n).as_bytes().clone());
+                let limit = limits[step % limits.len()];
+                let range = Range::new(KeyRange::new(start, end).unwrap()).limited(limit);
+                let range = Range { count_only: counts_only && step == 1, ..range.at(rev(*at)) };
+                let answer = filled.reader().range(&Caller::Internal, &range);
+                if *at < filled.reader().compact_revision().as_i64() {
+                    let compacted = matches!(answer, Err(ReadError::Compacted { .. }));
+                    prop_assert!(compacted, "{answer:?}");
+                    continue;
+                }
+                let (answer, expected) = (answer.unwrap(), MODEL.range(&range).unwrap());
+                prop_assert_eq!((answer.count, answer.more), (expected.count, expected.more));
+                prop_assert_eq!(&answer.kvs, &expected.kvs);
+                *from = answer.more.then(|| behind(&answer.kvs));
+                if range.count_only {
+                    *from = Some(range.keys.start().as_bytes().clone());
+                }
+            }
+            if !asked {
+                break;
+            }
+        }
+    }
+}
+
+/// The first key that is behind these.
+fn behind(kvs: &[KeyValue]) -> Bytes {
+    [&kvs.last().unwrap().key[..], &[0]].concat().into()
 }
 
 #[test]
