@@ -83,6 +83,11 @@ pub enum TransferError {
 
 /// Who waits for the reply to a command.
 pub trait ProposeClient<R> {
+    /// Whether somebody is still there for the answer.
+    fn is_there(&self) -> bool {
+        true
+    }
+
     /// Gives the answer.
     fn answer(self, outcome: Result<R, ProposeError>);
 }

@@ -507,12 +507,14 @@ where
     }
 
     fn apply_command(&mut self, slot: Slot, Command { id, payload }: &Command) {
-        let reply = self.machine.apply(Entry { slot, time: self.applied.time, payload });
-        if id.replica == self.me.id && id.life == self.life {
-            // Nobody waits if its time was over before.
-            if let Some(client) = self.proposals.take(*id) {
-                client.answer(Ok(reply));
-            }
+        let is_own = id.replica == self.me.id && id.life == self.life;
+        // Nobody waits if its time was over before.
+        let client = if is_own { self.proposals.take(*id) } else { None };
+        let is_awaited = client.as_ref().is_some_and(ProposeClient::is_there);
+        let time = self.applied.time;
+        let reply = self.machine.apply(Entry { slot, time, payload, is_awaited });
+        if let Some(client) = client {
+            client.answer(Ok(reply));
         }
     }
 }

@@ -34,6 +34,10 @@ pub(crate) enum Request<M: StateMachine> {
 pub(crate) struct OneReply<R>(pub(crate) oneshot::Sender<Result<R, ProposeError>>);
 
 impl<R> ProposeClient<R> for OneReply<R> {
+    fn is_there(&self) -> bool {
+        !self.0.is_closed()
+    }
+
     fn answer(self, outcome: Result<R, ProposeError>) {
         let _ = self.0.send(outcome);
     }

@@ -6,7 +6,7 @@ use synod_paxos::{LogTime, Prefix, Slot};
 use crate::snapshot::{Arrived, Shipping};
 
 /// A deterministic state machine: the same entries in the same order give the same state and the
-/// same replies on every member.
+/// same replies on every member, but for what of a reply nobody waits for.
 pub trait StateMachine: Send + 'static {
     /// What the client that proposed a command gets back, on the member it proposed it to.
     type Reply: Send + 'static;
@@ -63,4 +63,7 @@ pub struct Entry<'a> {
     pub time: LogTime,
     /// What the client proposed.
     pub payload: &'a Bytes,
+    /// Whether the client waits for the reply here. If not, the reply is dropped, and the machine
+    /// may spare itself what it would put into it; not what it does.
+    pub is_awaited: bool,
 }

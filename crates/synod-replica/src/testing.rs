@@ -44,9 +44,9 @@ fn apply_slot<M: StateMachine>(
     applied: Prefix,
     commands: &[Bytes],
 ) -> Vec<M::Reply> {
-    let time = applied.time;
-    let replies =
-        commands.iter().map(|payload| machine.apply(Entry { slot, time, payload })).collect();
+    let (time, is_awaited) = (applied.time, true);
+    let entry = |payload| Entry { slot, time, payload, is_awaited };
+    let replies = commands.iter().map(|payload| machine.apply(entry(payload))).collect();
     machine.slot_applied(applied);
     replies
 }
