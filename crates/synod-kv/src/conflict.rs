@@ -6,8 +6,12 @@
 //! taken to overlap a put. Apply copes with both: the last change of a key in a revision counts.
 //! Only a put that *keeps* value or lease may not follow such a delete: etcd itself takes that
 //! transaction and dies of it.
+//!
+//! A request has room for a hundred thousand operations, nested, and each member checks it: so
+//! what is deleted is kept as intervals apart from each other, in which a key is found by halving.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Included, Unbounded};
 
 use crate::key::KeyRange;
 use crate::txn::Op;
@@ -29,16 +33,74 @@ pub(crate) fn check(ops: &[Op]) -> Result<(), DuplicateKey> {
 struct Changes<'a> {
     /// The keys put, and whether some put of the key needs what it held before.
     puts: BTreeMap<&'a [u8], bool>,
-    deletes: Vec<&'a KeyRange>,
+    deletes: Deletes<'a>,
+}
+
+/// Keys that are deleted.
+#[derive(Default)]
+struct Deletes<'a> {
+    single: BTreeSet<&'a [u8]>,
+    /// Starts and ends, apart from each other.
+    between: BTreeMap<&'a [u8], &'a [u8]>,
+    /// Everything from here on.
+    from: Option<&'a [u8]>,
+}
+
+impl<'a> Deletes<'a> {
+    fn add(&mut self, keys: &'a KeyRange) {
+        let start = keys.start().as_bytes();
+        match keys {
+            KeyRange::Single(_) => {
+                self.single.insert(start);
+            }
+            KeyRange::Between { end, .. } => self.add_between(start, end.as_bytes()),
+            KeyRange::From(_) => self.add_from(start),
+        }
+    }
+
+    fn add_between(&mut self, mut start: &'a [u8], mut end: &'a [u8]) {
+        if end <= start {
+            return;
+        }
+        if let Some((before, its_end)) = self.between.range(..=start).next_back()
+            && *its_end >= start
+        {
+            start = *before;
+        }
+        while let Some((met, its_end)) = self.between.range(start..=end).next() {
+            let (met, its_end) = (*met, *its_end);
+            end = end.max(its_end);
+            self.between.remove(met);
+        }
+        self.between.insert(start, end);
+    }
+
+    fn add_from(&mut self, start: &'a [u8]) {
+        self.from = Some(self.from.map_or(start, |from| from.min(start)));
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.single.extend(other.single);
+        for (start, end) in other.between {
+            self.add_between(start, end);
+        }
+        if let Some(start) = other.from {
+            self.add_from(start);
+        }
+    }
+
+    /// Whether a put of the key is refused.
+    fn forbid(&self, key: &[u8], needs_key: bool) -> bool {
+        let between = self.between.range::<[u8], _>((Unbounded, Included(key))).next_back();
+        self.single.contains(key)
+            || between.is_some_and(|(_, end)| key < *end)
+            || needs_key && self.from.is_some_and(|from| from <= key)
+    }
 }
 
 impl<'a> Changes<'a> {
     fn put(&mut self, key: &'a [u8], needs_key: bool) -> Result<(), DuplicateKey> {
-        let deleted = self.deletes.iter().any(|keys| match keys {
-            KeyRange::From(_) => needs_key && keys.contains(key),
-            KeyRange::Single(_) | KeyRange::Between { .. } => keys.contains(key),
-        });
-        if deleted || self.puts.insert(key, needs_key).is_some() {
+        if self.deletes.forbid(key, needs_key) || self.puts.insert(key, needs_key).is_some() {
             return Err(DuplicateKey);
         }
         Ok(())
@@ -49,7 +111,7 @@ fn changes(ops: &[Op]) -> Result<Changes<'_>, DuplicateKey> {
     let mut all = Changes::default();
     for op in ops {
         if let Op::DeleteRange(delete) = op {
-            all.deletes.push(&delete.keys);
+            all.deletes.add(&delete.keys);
         }
     }
     for op in ops {
@@ -78,6 +140,7 @@ fn changes(ops: &[Op]) -> Result<Changes<'_>, DuplicateKey> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::command::{Assign, DeleteRange, Put};
@@ -101,6 +164,32 @@ mod tests {
 
     fn txn(success: Vec<Op>, failure: Vec<Op>) -> Op {
         Op::Txn(Txn::new(vec![], success, failure).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_found_among_what_is_deleted(
+            ranges in prop::collection::vec(("[a-e]{1,2}", prop::option::of("[a-e]{1,2}|\\x00")), 0..9),
+            split in 0..9usize,
+            probe in "[a-e]{1,2}",
+            needs_key in any::<bool>(),
+        ) {
+            let of = |(start, end): (String, Option<String>)| {
+                KeyRange::new(Bytes::from(start), Bytes::from(end.unwrap_or_default())).unwrap()
+            };
+            let ranges: Vec<_> = ranges.into_iter().map(of).collect();
+            let (mut all, mut nested) = (Deletes::default(), Deletes::default());
+            for (place, keys) in ranges.iter().enumerate() {
+                if place < split { all.add(keys) } else { nested.add(keys) }
+            }
+            all.extend(nested);
+            let key = probe.as_bytes();
+            let expected = ranges.iter().any(|keys| match keys {
+                KeyRange::From(_) => needs_key && keys.contains(key),
+                KeyRange::Single(_) | KeyRange::Between { .. } => keys.contains(key),
+            });
+            prop_assert_eq!(all.forbid(key, needs_key), expected, "{:?}", ranges);
+        }
     }
 
     /// Each row was put to an etcd 3.4.23; the last, which kills it, is refused here.
