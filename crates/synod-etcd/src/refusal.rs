@@ -66,6 +66,20 @@ impl Refusal {
         self
     }
 
+    /// The refusal of a command that writes and would tell more than it may. Nothing was done.
+    #[must_use]
+    pub fn answer_too_large(bytes: u64, bytes_max: u64) -> Self {
+        Self::own(
+            Code::ResourceExhausted,
+            format!(
+                "synod: nothing was written: the keys and values in the answer take {bytes} bytes \
+                 of memory or more, and {bytes_max} is the limit of a request that writes: delete \
+                 or read fewer keys at a time, do without prev_kv, or raise \
+                 --max-range-request-bytes"
+            ),
+        )
+    }
+
     /// The refusal a server sent, as a client finds it.
     #[must_use]
     pub fn from_status(status: &Status) -> Self {
@@ -184,6 +198,9 @@ impl From<ApplyError> for Refusal {
             ApplyError::Corrupt => EtcdError::Corrupt,
             // etcd sets no bound.
             ApplyError::TooManyAlarms => EtcdError::TooManyRequests,
+            ApplyError::AnswerTooLarge { bytes, bytes_max } => {
+                return Self::answer_too_large(bytes, bytes_max);
+            }
             ApplyError::Malformed(_) => return Self::own(Code::Internal, error.to_string()),
         };
         Self::new(etcd).with_detail(error.to_string())

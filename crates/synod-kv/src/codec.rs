@@ -1,8 +1,9 @@
 //! The bytes of a command, as the log replicates them.
 //!
 //! ```text
-//! request  := version:u8=1 [caller] command
+//! request  := version:u8=1 [caller] [answer] command
 //! caller   := tag:u8 [issued:u64] [name:bytes]
+//! answer   := tag:u8 bytes_max:u64
 //! command  := tag:u8 body
 //! put      := flags:u8 lease:i64 key:bytes value:bytes
 //! delete   := flags:u8 keys
@@ -26,6 +27,7 @@
 //! constructors check, and bounds depth and counts before it allocates.
 
 mod alarm;
+mod answer;
 mod auth;
 mod lease;
 
@@ -40,6 +42,7 @@ use crate::command::{
 };
 use crate::key::{Key, KeyRange};
 use crate::lease::TooManyLeases;
+use crate::measure::ANSWER_BYTES_MAX;
 use crate::revision::Revision;
 use crate::txn::{Compare, Comparison, Op, Target, Txn, TxnError};
 
@@ -122,9 +125,21 @@ impl Command {
     /// The bytes of the command of this caller.
     #[must_use]
     pub fn encode_for(&self, caller: &Caller) -> Bytes {
+        self.encode_with(caller, None)
+    }
+
+    /// The same, of a command whose answer takes so much memory at most: if it would take more, it
+    /// is refused, see [`ApplyError::AnswerTooLarge`](crate::ApplyError::AnswerTooLarge).
+    #[must_use]
+    pub fn encode_within(&self, caller: &Caller, answer_bytes_max: u64) -> Bytes {
+        self.encode_with(caller, Some(answer_bytes_max))
+    }
+
+    fn encode_with(&self, caller: &Caller, answer_bytes_max: Option<u64>) -> Bytes {
         let mut out = BytesMut::with_capacity(64 + self.payload_bytes());
         out.put_u8(VERSION);
         auth::encode_caller(&mut out, caller);
+        answer::encode_answer(&mut out, answer_bytes_max);
         match self {
             Self::Put(put) => encode_put(&mut out, put),
             Self::DeleteRange(delete) => encode_delete(&mut out, delete),
@@ -149,6 +164,11 @@ impl Command {
     /// # Errors
     /// If the bytes are no command.
     pub fn decode(bytes: &Bytes) -> Result<(Caller, Self), DecodeError> {
+        Self::decode_bounded(bytes).map(|(caller, _, command)| (caller, command))
+    }
+
+    /// The same, and what the answer may take.
+    pub(crate) fn decode_bounded(bytes: &Bytes) -> Result<(Caller, u64, Self), DecodeError> {
         if bytes.len() > COMMAND_BYTES_MAX {
             return Err(DecodeError::TooLong(bytes.len()));
         }
@@ -158,6 +178,7 @@ impl Command {
             return Err(DecodeError::Version(version));
         }
         let caller = input.caller()?;
+        let answer_bytes_max = input.answer()?.unwrap_or(ANSWER_BYTES_MAX);
         let command = match input.u8()? {
             TAG_PUT => Self::Put(input.put()?),
             TAG_DELETE_RANGE => Self::DeleteRange(input.delete()?),
@@ -172,7 +193,7 @@ impl Command {
             tag => Self::Auth(input.auth(tag)?),
         };
         match input.rest() {
-            0 => Ok((caller, command)),
+            0 => Ok((caller, answer_bytes_max, command)),
             rest => Err(DecodeError::Trailing(rest)),
         }
     }

@@ -7,14 +7,16 @@ mod alarm;
 mod lease;
 
 use crate::caller::Caller;
-use crate::command::{Assign, Command, Compact, DeleteRange, Put};
+use crate::command::{Assign, Command, Compact, DeleteRange, Put, Range};
 use crate::engine::Engine;
 use crate::error::Stop;
+use crate::history::Floor;
 use crate::key::KeyRange;
-use crate::read::{Found, Snapshot};
+use crate::measure::Measure;
+use crate::read::{Found, Snapshot, Walk};
 use crate::response::{
-    ApplyError, CompactResponse, DeleteRangeResponse, OpResponse, PutResponse, Response,
-    TxnResponse,
+    ApplyError, CompactResponse, DeleteRangeResponse, OpResponse, PutResponse, RangeResponse,
+    Response, TxnResponse,
 };
 use crate::revision::Revision;
 use crate::state::State;
@@ -24,6 +26,10 @@ use crate::txn::{Op, Txn};
 pub(crate) struct Execution<'a, E> {
     pub(crate) state: &'a mut State,
     pub(crate) engine: &'a E,
+    /// What its answer may take.
+    pub(crate) answer_bytes_max: u64,
+    /// Whether somebody waits for the keys and values in it.
+    pub(crate) is_asked: bool,
 }
 
 type Outcome<T, E> = Result<T, Stop<<E as Engine>::Error>>;
@@ -38,9 +44,17 @@ impl<E: Engine> Execution<'_, E> {
         match command {
             Command::Put(put) => {
                 self.check_lease(put)?;
+                if put.prev_kv {
+                    self.measure().put(put)?;
+                }
                 self.put(put).map(Response::Put)
             }
-            Command::DeleteRange(delete) => self.delete(delete).map(Response::DeleteRange),
+            Command::DeleteRange(delete) => {
+                if delete.prev_kv {
+                    self.measure().delete(delete)?;
+                }
+                self.delete(delete).map(Response::DeleteRange)
+            }
             Command::Txn(txn) => self.txn(txn).map(Response::Txn),
             Command::Compact(compact) => self.compact(*compact).map(Response::Compact),
             Command::LeaseGrant(grant) => Ok(Response::LeaseGrant(self.grant(*grant)?)),
@@ -71,40 +85,56 @@ impl<E: Engine> Execution<'_, E> {
             }
         };
         self.state.put(key, value, lease);
-        let prev_kv = former.filter(|_| put.prev_kv).map(Found::into_key_value);
+        let prev_kv = former.filter(|_| put.prev_kv && self.is_asked).map(Found::into_key_value);
         Ok(PutResponse { revision: self.state.current(), prev_kv })
     }
 
     /// What the key holds, if the put or its answer needs it.
     fn former(&self, put: &Put) -> Outcome<Option<Found>, E> {
-        if !put.prev_kv && !put.needs_key() {
+        let is_told = put.prev_kv && self.is_asked;
+        if !is_told && !put.needs_key() {
             return Ok(None);
         }
         let snapshot = self.snapshot();
         let mut former = snapshot.live_keys(&KeyRange::Single(put.key.clone()))?;
-        if put.prev_kv || matches!(put.value, Assign::Keep) {
+        if is_told || matches!(put.value, Assign::Keep) {
             snapshot.load(&mut former, snapshot.revision())?;
         }
         Ok(former.pop())
     }
 
     fn delete(&mut self, delete: &DeleteRange) -> Outcome<DeleteRangeResponse, E> {
-        let snapshot = self.snapshot();
-        let mut found = snapshot.live_keys(&delete.keys)?;
-        if delete.prev_kv {
-            snapshot.load(&mut found, snapshot.revision())?;
+        let (mut deleted, mut prev_kvs) = (0, Vec::new());
+        let mut next = Some(delete.keys.start().as_bytes().clone());
+        while next.is_some() {
+            // The newest state has no deleted keys: so those are not met again.
+            let at = self.state.current();
+            let mut walk = Walk::resume(&delete.keys, at, next, Floor::Compact);
+            let Some(mut chunk) = walk.next_chunk(&*self.state, usize::MAX)? else { break };
+            next = walk.next();
+            if delete.prev_kv && self.is_asked {
+                self.snapshot().load(&mut chunk, at)?;
+            }
+            for found in chunk {
+                self.state.delete(&found.key);
+                deleted += 1;
+                if delete.prev_kv && self.is_asked {
+                    prev_kvs.push(found.into_key_value());
+                }
+            }
         }
-        for key in &found {
-            self.state.delete(&key.key);
+        Ok(DeleteRangeResponse { revision: self.state.current(), deleted, prev_kvs })
+    }
+
+    fn measure(&self) -> Measure<'_, State> {
+        Measure::new(self.state, self.state.current(), self.answer_bytes_max)
+    }
+
+    fn range(&self, range: &Range) -> Outcome<RangeResponse, E> {
+        if self.is_asked {
+            return Ok(self.snapshot().range(range)?);
         }
-        Ok(DeleteRangeResponse {
-            revision: self.state.current(),
-            deleted: u64::try_from(found.len()).unwrap_or(u64::MAX),
-            prev_kvs: match delete.prev_kv {
-                true => found.into_iter().map(Found::into_key_value).collect(),
-                false => Vec::new(),
-            },
-        })
+        Ok(RangeResponse { revision: self.state.current(), ..RangeResponse::default() })
     }
 
     fn txn(&mut self, txn: &Txn) -> Outcome<TxnResponse, E> {
@@ -112,6 +142,10 @@ impl<E: Engine> Execution<'_, E> {
         self.snapshot().branches(txn, &mut branches)?;
         self.check_puts(txn, &mut branches.iter().copied())?;
         self.check_ranges(txn, &mut branches.iter().copied())?;
+        if txn.tells_keys() {
+            let mut taken = branches.iter().copied();
+            self.measure().txn(txn, &mut || taken.next())?;
+        }
         let mut response = self.operations(txn, &mut branches.into_iter())?;
         response.revision = self.state.current();
         Ok(response)
@@ -127,7 +161,7 @@ impl<E: Engine> Execution<'_, E> {
         let mut responses = Vec::with_capacity(txn.branch(succeeded).len());
         for op in txn.branch(succeeded) {
             responses.push(match op {
-                Op::Range(range) => OpResponse::Range(self.snapshot().range(range)?),
+                Op::Range(range) => OpResponse::Range(self.range(range)?),
                 Op::Put(put) => OpResponse::Put(self.put(put)?),
                 Op::DeleteRange(delete) => OpResponse::DeleteRange(self.delete(delete)?),
                 Op::Txn(nested) => OpResponse::Txn(self.operations(nested, branches)?),

@@ -10,7 +10,7 @@
 //! 5. `leases`: who is due when, and which keys go then; [`LeaseExpire`] says who decides.
 //!    [`Expirer`]: when the leader asks.
 //! 6. [`Caller`], [`Need`]: who asks, and what each operation needs. `auth`: who may do what.
-//! 7. `space`, [`Alarm`]: what counts against a quota, and what is refused when it is used up.
+//! 7. `measure`: what the answer to a command that writes may take. `space`, [`Alarm`]: what counts against a quota, and what is refused when it is used up.
 //! 8. [`Engine`]: ordered bytes on disk, which hold the values by revision.
 //! 9. `snapshot`: all rows of an engine as one stream of bytes, out and in again.
 //! 10. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`RangePages`]
@@ -65,6 +65,7 @@ mod history;
 mod key;
 mod lease;
 mod leases;
+mod measure;
 mod memory;
 mod needs;
 mod overlay;
@@ -105,6 +106,7 @@ pub use lease::{
     LEASE_IDS_MAX, LEASE_TTL_MAX, LeaseExpire, LeaseExpireResponse, LeaseGrant, LeaseGrantResponse,
     LeaseIds, LeaseKeepAliveResponse, LeaseRevokeResponse, LeaseStatus, TooManyLeases,
 };
+pub use measure::{ANSWER_BYTES_MAX, ANSWER_KEY_BYTES};
 pub use memory::MemoryEngine;
 pub use pages::{OpPages, PageLimits, PagesError, RangeFacts, RangePages, TxnPages, Weigh};
 pub use reader::{HashKv, ReadTxnError, Reader, Sizes};

@@ -338,7 +338,9 @@ impl<E: Engine> RangePages<E> {
                 self.left -= 1;
                 batch.extend(self.pending.pop_front());
             }
-            self.last = batch.last().map(|found| found.key.clone()).or(self.last.take());
+            if let Some(found) = batch.last() {
+                self.last = Some(found.key.clone());
+            }
             self.tell(batch, tell)?;
         }
         if self.left == 0 {

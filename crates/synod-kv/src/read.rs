@@ -192,13 +192,16 @@ impl<'a, V: View, E: Engine> Snapshot<'a, V, E> {
     fn compare(&self, compare: &Compare) -> Result<bool, ReadError<E::Error>> {
         let mut walk = Walk::new(&compare.keys, self.current);
         let mut any = false;
-        while let Some(mut chunk) = walk.next_chunk(self.view, usize::MAX)? {
-            if matches!(compare.target, Target::Value(_)) {
-                self.load(&mut chunk, self.current)?;
-            }
+        while let Some(chunk) = walk.next_chunk(self.view, usize::MAX)? {
             any |= !chunk.is_empty();
-            if !chunk.iter().all(|key| holds(compare, Some(key))) {
-                return Ok(false);
+            for mut key in chunk {
+                // One value at a time: they may be large.
+                if matches!(compare.target, Target::Value(_)) {
+                    self.load(std::slice::from_mut(&mut key), self.current)?;
+                }
+                if !holds(compare, Some(&key)) {
+                    return Ok(false);
+                }
             }
         }
         Ok(any || holds(compare, None))

@@ -244,9 +244,10 @@ impl<E: Engine> Reader<E> {
         let mut digest = Digest::default();
         let all = KeyRange::all();
         let mut walk = Walk::new(&all, at);
-        while let Some(mut chunk) = walk.next_chunk(&self.shared.state, usize::MAX)? {
-            snapshot.load(&mut chunk, at)?;
-            for key in &chunk {
+        while let Some(chunk) = walk.next_chunk(&self.shared.state, usize::MAX)? {
+            for mut key in chunk {
+                // One value at a time: they may be large.
+                snapshot.load(std::slice::from_mut(&mut key), at)?;
                 digest.change(&key.key, key.value(), &key.version());
             }
         }

@@ -177,6 +177,17 @@ pub enum ApplyError {
     /// It raises one alarm too many.
     #[error("{ALARMS_MAX} alarms stand, no more are raised: disarm some")]
     TooManyAlarms,
+    /// What it reads beside what it writes takes more memory than it names as its bound.
+    #[error(
+        "the keys and values in the answer take {bytes} bytes of memory or more, and {bytes_max} is \
+         the limit: delete or read fewer keys at a time, or without what they held before"
+    )]
+    AnswerTooLarge {
+        /// How much was measured before it was given up.
+        bytes: u64,
+        /// The bound.
+        bytes_max: u64,
+    },
     /// Its bytes are no command. A member that writes such a thing has a bug or another version.
     #[error("the command cannot be read: {0}")]
     Malformed(#[from] crate::codec::DecodeError),

@@ -224,6 +224,7 @@ impl State {
             ApplyError::NoSpace => 8,
             ApplyError::Corrupt => 9,
             ApplyError::TooManyAlarms => 10,
+            ApplyError::AnswerTooLarge { .. } => 11,
         };
         self.meta.digest.pair(code, 3);
     }

@@ -97,15 +97,43 @@ impl<E: Engine> Store<E> {
         time_ms: u64,
         command: &Bytes,
     ) -> Result<Reply, StorageError<E::Error>> {
+        self.apply_for(true, slot, time_ms, command)
+    }
+
+    /// The same for a command whose answer nobody here waits for. It leaves out the keys and values
+    /// that were asked for, which need not be read then; what it does is the same.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    ///
+    /// # Panics
+    /// As [`Store::apply`].
+    pub fn apply_unasked(
+        &mut self,
+        slot: u64,
+        time_ms: u64,
+        command: &Bytes,
+    ) -> Result<Reply, StorageError<E::Error>> {
+        self.apply_for(false, slot, time_ms, command)
+    }
+
+    fn apply_for(
+        &mut self,
+        is_asked: bool,
+        slot: u64,
+        time_ms: u64,
+        command: &Bytes,
+    ) -> Result<Reply, StorageError<E::Error>> {
         assert!(!self.failed, "a store whose engine failed applies nothing");
-        let decoded = Command::decode(command);
+        let decoded = Command::decode_bounded(command);
         let mut state = self.shared.state.write();
         assert_eq!(slot, state.meta.applied_slot, "slots apply in order");
         state.meta.time_ms = state.meta.time_ms.max(time_ms);
         let outcome = match &decoded {
-            Ok((caller, command)) => {
+            Ok((caller, answer_bytes_max, command)) => {
                 let engine = &self.shared.engine;
-                Execution { state: &mut state, engine }.command(caller, command)
+                let (state, answer_bytes_max) = (&mut state, *answer_bytes_max);
+                Execution { state, engine, answer_bytes_max, is_asked }.command(caller, command)
             }
             Err(error) => Err(Stop::Refused(ApplyError::Malformed(*error))),
         };

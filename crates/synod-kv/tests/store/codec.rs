@@ -12,8 +12,9 @@ proptest! {
         caller in commands::caller(),
         command in commands::any_command(),
     ) {
-        let bytes = command.encode_for(&caller);
-        prop_assert_eq!(Command::decode(&bytes), Ok((caller, command)));
+        let expected = Ok((caller.clone(), command.clone()));
+        prop_assert_eq!(&Command::decode(&command.encode_for(&caller)), &expected);
+        prop_assert_eq!(&Command::decode(&command.encode_within(&caller, 7)), &expected);
     }
 
     #[test]
@@ -21,7 +22,7 @@ proptest! {
         caller in commands::caller(),
         command in commands::any_command(),
     ) {
-        let bytes = command.encode_for(&caller);
+        let bytes = command.encode_within(&caller, 1 << 40);
         for length in 0..bytes.len() {
             let decoded = Command::decode(&bytes.slice(..length));
             prop_assert_eq!(decoded, Err(DecodeError::Truncated), "{} bytes", length);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests: also in the helpers around them")]
 
+mod answers;
 mod arrive;
 mod auth;
 mod codec;
