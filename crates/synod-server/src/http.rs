@@ -15,6 +15,7 @@ use serde_json::json;
 use tonic::body::Body;
 
 pub(crate) use access::Access;
+pub(crate) use gateway::JSON_FACTOR;
 
 use crate::service::{Scope, Services};
 use crate::tls::OverTls;

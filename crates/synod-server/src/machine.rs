@@ -121,7 +121,13 @@ impl StateMachine for KvMachine {
         }
         let (slot, time) = (entry.slot.as_u64(), entry.time.as_millis());
         let start = Instant::now();
-        let reply = self.store.apply(slot, time, entry.payload).map_err(|error| {
+        // What is read for an answer is in memory that was lent to who waits for it, and to nobody
+        // else.
+        let applied = match entry.is_awaited {
+            true => self.store.apply(slot, time, entry.payload),
+            false => self.store.apply_unasked(slot, time, entry.payload),
+        };
+        let reply = applied.map_err(|error| {
             self.failed = true;
             self.fatal.tell(FatalReason::Store(error.to_string()));
             StoreFailed

@@ -65,7 +65,7 @@ use crate::tls::ServerTls;
 use crate::watch::Watches;
 pub(crate) use access::{mismatch, propose};
 pub(crate) use cluster::about;
-pub(crate) use range::{Held, RangeBudget};
+pub(crate) use range::{AsJson, Held, RangeBudget, lent};
 pub(crate) use snapshot::SNAPSHOTS_MAX;
 
 /// What every service needs.

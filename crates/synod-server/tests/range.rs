@@ -4,6 +4,8 @@
 #[path = "range/calls.rs"]
 mod calls;
 mod members;
+#[path = "range/writes.rs"]
+mod writes;
 
 use std::time::Duration;
 

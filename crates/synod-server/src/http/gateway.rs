@@ -19,13 +19,13 @@ use super::frames::{self, Frames};
 use super::lines::{Lines, Requests};
 use super::{JSON, refused};
 use crate::intake::{Pipe, Share};
-use crate::service::{Held, Services};
+use crate::service::{AsJson, Held, Services, lent};
 
 /// An answer that is longer takes from the budget of ranges: its JSON is built whole.
 const SMALL_BYTES: usize = 64 << 10;
 
 /// How much the message, what it is read into and its JSON take, in lengths of the message.
-const JSON_FACTOR: u64 = 6;
+pub(crate) const JSON_FACTOR: u64 = 6;
 
 /// Whether a path belongs to the gateway.
 pub(super) fn is_for(path: &str) -> bool {
@@ -65,8 +65,9 @@ async fn unary(
 ) -> Result<Response<Body>, Status> {
     let request = transcoded(call, request, bytes_max).await?;
     let context = Arc::clone(services.context());
-    let mut body = sent(services, request).await?.into_body();
-    let (mut frames, mut answer, mut held) = (Frames::default(), None, None);
+    let mut answered = sent(services, request).await?;
+    let (mut frames, mut answer, mut held) = (Frames::default(), None, lent(&mut answered));
+    let mut body = answered.into_body();
     while let Some(frame) = next_frame(&mut body).await {
         match frame?.into_data() {
             Ok(piece) => frames.push(&piece),
@@ -172,6 +173,7 @@ async fn next_frame(body: &mut Body) -> Option<Result<hyper::body::Frame<Bytes>,
 
 fn grpc(call: &Call, headers: &HeaderMap, body: Body) -> Request<Body> {
     let mut request = Request::new(body);
+    request.extensions_mut().insert(AsJson);
     *request.method_mut() = Method::POST;
     *request.version_mut() = hyper::Version::HTTP_2;
     *request.uri_mut() = hyper::Uri::try_from(call.path()).expect("paths of calls are plain");

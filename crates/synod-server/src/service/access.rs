@@ -80,30 +80,45 @@ impl Context {
         caller: &Caller,
         command: &Command,
     ) -> Result<StoreResponse, Refusal> {
+        Ok(self.propose_within(caller, command, None).await??)
+    }
+
+    /// The same for a command whose answer may take so much memory, and what the log says of it.
+    pub(super) async fn propose_within(
+        &self,
+        caller: &Caller,
+        command: &Command,
+        answer_bytes_max: Option<u64>,
+    ) -> Result<Result<StoreResponse, ApplyError>, Refusal> {
         self.find_room(caller, command).await?;
-        let answer = self.propose_as(&self.who(caller).await?, command).await?;
-        match answer {
+        let who = self.who(caller).await?;
+        match self.propose_as(&who, command, answer_bytes_max).await? {
             // Auth was enabled while the command was on its way, or before and this member had not
             // learned of it: it has now, and the refused command changed nothing.
             Err(ApplyError::Auth(AuthError::UserEmpty)) if caller.0 != Credentials::None => {
-                self.propose_as(&self.who(caller).await?, command).await?
+                let who = self.who(caller).await?;
+                self.propose_as(&who, command, answer_bytes_max).await
             }
-            answer => answer,
+            answer => Ok(answer),
         }
-        .map_err(Refusal::from)
     }
 
     async fn propose_as(
         &self,
         who: &StoreCaller,
         command: &Command,
+        answer_bytes_max: Option<u64>,
     ) -> Result<Result<StoreResponse, ApplyError>, Refusal> {
-        propose(&self.handle, &self.metrics, who, command).await
+        let payload = match answer_bytes_max {
+            Some(bytes_max) => command.encode_within(who, bytes_max),
+            None => command.encode_for(who),
+        };
+        propose_encoded(&self.handle, &self.metrics, payload).await
     }
 
     /// Sends a command of this member's own through the log: nobody asked for it.
     pub(crate) async fn propose_own(&self, command: &Command) -> Result<StoreResponse, Refusal> {
-        Ok(self.propose_as(&StoreCaller::Internal, command).await??)
+        Ok(self.propose_as(&StoreCaller::Internal, command, None).await??)
     }
 
     /// Renews leases, together with those that others ask for at the same time. For each of them,
@@ -298,7 +313,15 @@ pub(crate) async fn propose(
     who: &StoreCaller,
     command: &Command,
 ) -> Result<Result<StoreResponse, ApplyError>, Refusal> {
-    match handle.propose(command.encode_for(who)).await {
+    propose_encoded(handle, metrics, command.encode_for(who)).await
+}
+
+async fn propose_encoded(
+    handle: &Handle<KvMachine>,
+    metrics: &Metrics,
+    payload: Bytes,
+) -> Result<Result<StoreResponse, ApplyError>, Refusal> {
+    match handle.propose(payload).await {
         Ok(Ok(reply)) => Ok(reply.result),
         Ok(Err(failed)) => Err(refusal::failed(&failed)),
         Err(error) => {

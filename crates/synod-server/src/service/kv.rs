@@ -55,11 +55,13 @@ impl Kv for KvService {
     async fn put(&self, request: Request<pb::PutRequest>) -> Answer<pb::PutResponse> {
         let caller = self.0.caller(&request)?;
         self.0.limits.check_size(request.get_ref())?;
-        let put = request::put(request.into_inner())?;
-        match self.0.propose(&caller, &Command::Put(put)).await? {
-            StoreResponse::Put(put) => Ok(Response::new(response::put(self.0.stamp(), put))),
-            other => Err(mismatch(&other)),
-        }
+        let (_, extensions, request) = request.into_parts();
+        let command = Command::Put(request::put(request)?);
+        range::write(&self.0, &caller, &extensions, command, |answer| match answer {
+            StoreResponse::Put(put) => Ok(response::put(self.0.stamp(), put)),
+            other => Err(other),
+        })
+        .await
     }
 
     async fn delete_range(
@@ -68,20 +70,23 @@ impl Kv for KvService {
     ) -> Answer<pb::DeleteRangeResponse> {
         let caller = self.0.caller(&request)?;
         self.0.limits.check_size(request.get_ref())?;
-        let delete = request::delete_range(request.into_inner())?;
-        match self.0.propose(&caller, &Command::DeleteRange(delete)).await? {
+        let (_, extensions, request) = request.into_parts();
+        let command = Command::DeleteRange(request::delete_range(request)?);
+        range::write(&self.0, &caller, &extensions, command, |answer| match answer {
             StoreResponse::DeleteRange(deleted) => {
-                Ok(Response::new(response::delete_range(self.0.stamp(), deleted)))
+                Ok(response::delete_range(self.0.stamp(), deleted))
             }
-            other => Err(mismatch(&other)),
-        }
+            other => Err(other),
+        })
+        .await
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Answer<pb::TxnResponse> {
         let caller = self.0.caller(&request)?;
         self.0.limits.check_size(request.get_ref())?;
         let serializable = is_serializable(request.get_ref());
-        let txn = request::txn(request.into_inner(), self.0.limits.txn_ops_max)?;
+        let (_, extensions, request) = request.into_parts();
+        let txn = request::txn(request, self.0.limits.txn_ops_max)?;
         if txn.is_read_only() {
             if !serializable {
                 self.0.linearize(&caller).await?;
@@ -90,10 +95,11 @@ impl Kv for KvService {
             let body = range::txn(&self.0, &caller, txn, short).await?;
             return Ok(range::carry(pb::TxnResponse::default(), body));
         }
-        match self.0.propose(&caller, &Command::Txn(txn)).await? {
-            StoreResponse::Txn(txn) => Ok(Response::new(response::txn(self.0.stamp(), txn))),
-            other => Err(mismatch(&other)),
-        }
+        range::write(&self.0, &caller, &extensions, Command::Txn(txn), |answer| match answer {
+            StoreResponse::Txn(txn) => Ok(response::txn(self.0.stamp(), txn)),
+            other => Err(other),
+        })
+        .await
     }
 
     async fn compact(
@@ -118,7 +124,7 @@ impl Kv for KvService {
 
 /// Whether it is cheap to measure. Sorting and filtering look at every key, whatever the limit; and
 /// so does counting in the past.
-fn is_short(range: &Range) -> bool {
+pub(super) fn is_short(range: &Range) -> bool {
     let limited = range.limit.is_some_and(|limit| limit.get() <= SHORT_RANGE_KEYS);
     let plain = range.bounds.is_open() && range.sort == synod_kv::Sort::default();
     let newest = range.past_revision().is_none();

@@ -11,11 +11,15 @@
 //! answers of the member hold is what the [`RangeBudget`] has lent; it comes back when the last
 //! byte is gone, or the client.
 //!
+//! What commands that write tell is put together while they are applied: see [`write`].
+//!
 //! `docs/decisions/0018-ranges.md` tells why this way.
 
 mod body;
 mod budget;
 mod feed;
+mod whole;
+mod write;
 
 use std::sync::Arc;
 
@@ -28,6 +32,8 @@ use self::body::RangeBody;
 pub(super) use self::body::{carry, unpack};
 pub(crate) use self::budget::{Held, RangeBudget};
 use self::feed::{Feed, Shape, read_at_once};
+pub(crate) use self::whole::{AsJson, lent};
+pub(super) use self::write::write;
 use super::access::Caller;
 use super::{Context, refusal};
 use crate::engine::{EngineError, RedbEngine};

@@ -133,7 +133,16 @@ pub(crate) fn get(key: &str) -> pb::RangeRequest {
 /// All keys that begin so.
 pub(crate) fn prefix(key: &str) -> pb::RangeRequest {
     let mut end = key.to_owned().into_bytes();
-    *end.last_mut().unwrap() += 1;
+    match end.last_mut() {
+        Some(last) => *last += 1,
+        None => {
+            return pb::RangeRequest {
+                key: vec![0].into(),
+                range_end: vec![0].into(),
+                ..Default::default()
+            };
+        }
+    }
     pb::RangeRequest { key: key.to_owned().into(), range_end: end.into(), ..Default::default() }
 }
 

@@ -25,7 +25,7 @@ impl Raw {
     pub(crate) async fn begin(
         channel: &Channel,
         method: &str,
-        request: &pb::RangeRequest,
+        request: &impl Message,
     ) -> Result<Self, Status> {
         let mut frame = BytesMut::new();
         frame.put_u8(0);

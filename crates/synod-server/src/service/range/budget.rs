@@ -30,7 +30,7 @@ struct Lane {
 /// A part of the budget, lent until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
-    _units: OwnedSemaphorePermit,
+    units: OwnedSemaphorePermit,
 }
 
 /// The budget is counted in these.
@@ -64,11 +64,11 @@ impl RangeBudget {
         let lane = if bytes <= SHORT_BYTES { &self.short } else { &self.long };
         let units = units(bytes);
         if let Ok(units) = Arc::clone(&lane.room).try_acquire_many_owned(units) {
-            return Ok(Held { _units: units });
+            return Ok(Held { units });
         }
         let room = Arc::clone(&lane.room).acquire_many_owned(units);
         match timeout(self.patience, room).await {
-            Ok(units) => Ok(Held { _units: units.expect("nobody closes the semaphore") }),
+            Ok(units) => Ok(Held { units: units.expect("nobody closes the semaphore") }),
             Err(_) => Err(self.exhausted(lane, bytes)),
         }
     }
@@ -97,6 +97,16 @@ impl RangeBudget {
                 self.patience
             ),
         )
+    }
+}
+
+impl Held {
+    /// Takes a part out, which comes back apart from the rest: as much as there is of so many
+    /// bytes.
+    pub(super) fn split(&mut self, bytes: u64) -> Self {
+        let wanted = usize::try_from(units(bytes)).unwrap_or(usize::MAX);
+        let count = wanted.min(self.units.num_permits());
+        Self { units: self.units.split(count).expect("no more than there are") }
     }
 }
 
@@ -134,6 +144,21 @@ mod tests {
             (budget.reserve(1).await.unwrap(), budget.reserve(1 << 20).await.unwrap());
         assert_eq!(budget.held_bytes(), (1 << 20) + 1024);
         drop((short, long));
+        assert_eq!(budget.held_bytes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_comes_back_apart_from_the_rest() {
+        let budget = budget();
+        let mut all = budget.reserve(10 << 10).await.unwrap();
+        let part = all.split(4 << 10);
+        drop(all);
+        assert_eq!(budget.held_bytes(), 4 << 10);
+        let (mut all, nothing) = (part, budget.reserve(0).await.unwrap());
+        let part = all.split(1 << 20);
+        drop((all, nothing));
+        assert_eq!(budget.held_bytes(), 4 << 10);
+        drop(part);
         assert_eq!(budget.held_bytes(), 0);
     }
 

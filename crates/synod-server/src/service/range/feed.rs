@@ -20,7 +20,7 @@ use crate::engine::{EngineError, RedbEngine};
 use crate::service::{Context, refusal};
 
 /// A client takes a page within this time.
-const STALL_MAX: Duration = Duration::from_secs(30);
+pub(super) const STALL_MAX: Duration = Duration::from_secs(30);
 /// History is held for an answer that is sent for so long; then a compaction may end it.
 const HOLD_MAX: Duration = Duration::from_secs(60);
 /// Keys of the first message of a stream, as in etcd: it comes at once.
@@ -28,7 +28,7 @@ const FIRST_KEYS: usize = 10;
 /// Room for what comes before the keys of a message.
 const HEAD_BYTES: usize = 16;
 /// gRPC's frame: a byte of flags, four of length.
-const FRAME_BYTES: usize = 5;
+pub(super) const FRAME_BYTES: usize = 5;
 
 /// What the pages make up.
 #[derive(Clone, Copy, Debug)]
@@ -249,11 +249,11 @@ impl AsRef<[u8]> for Page {
 }
 
 /// Hands something to the client's connection; false if it has gone, or stalls.
-async fn hand_over(sender: &mpsc::Sender<Item>, item: Item) -> bool {
+pub(super) async fn hand_over(sender: &mpsc::Sender<Item>, item: Item) -> bool {
     matches!(timeout(STALL_MAX, sender.send(item)).await, Ok(Ok(())))
 }
 
-fn frame_head(len: u64) -> [u8; FRAME_BYTES] {
+pub(super) fn frame_head(len: u64) -> [u8; FRAME_BYTES] {
     let len = u32::try_from(len).expect("longer messages are refused before");
     let [a, b, c, d] = len.to_be_bytes();
     [0, a, b, c, d]
