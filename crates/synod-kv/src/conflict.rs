@@ -169,7 +169,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_key_is_found_among_what_is_deleted(
-            ranges in prop::collection::vec(("[a-e]{1,2}", prop::option::of("[a-e]{1,2}|\\x00")), 0..9),
+            ranges in prop::collection::vec(
+                ("[a-e]{1,2}", prop::option::of("[a-e]{1,2}|\\x00")),
+                0..9,
+            ),
             split in 0..9usize,
             probe in "[a-e]{1,2}",
             needs_key in any::<bool>(),

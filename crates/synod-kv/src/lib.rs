@@ -10,7 +10,8 @@
 //! 5. `leases`: who is due when, and which keys go then; [`LeaseExpire`] says who decides.
 //!    [`Expirer`]: when the leader asks.
 //! 6. [`Caller`], [`Need`]: who asks, and what each operation needs. `auth`: who may do what.
-//! 7. `measure`: what the answer to a command that writes may take. `space`, [`Alarm`]: what counts against a quota, and what is refused when it is used up.
+//! 7. `measure`: what the answer to a command that writes may take. `space`, [`Alarm`]: what
+//!    counts against a quota, and what is refused when it is used up.
 //! 8. [`Engine`]: ordered bytes on disk, which hold the values by revision.
 //! 9. `snapshot`: all rows of an engine as one stream of bytes, out and in again.
 //! 10. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`RangePages`]

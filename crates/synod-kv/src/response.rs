@@ -179,8 +179,8 @@ pub enum ApplyError {
     TooManyAlarms,
     /// What it reads beside what it writes takes more memory than it names as its bound.
     #[error(
-        "the keys and values in the answer take {bytes} bytes of memory or more, and {bytes_max} is \
-         the limit: delete or read fewer keys at a time, or without what they held before"
+        "the keys and values in the answer take {bytes} bytes of memory or more, and {bytes_max} \
+         is the limit: delete or read fewer keys at a time, or without what they held before"
     )]
     AnswerTooLarge {
         /// How much was measured before it was given up.
