@@ -132,6 +132,8 @@ impl<M: StateMachine> Running<M> {
             machine,
             Time::default(),
         );
+        // Who looks before the first round sees what was recovered.
+        status.update(&driver, (0, 0));
         let (bell, log_bell) = (Bell::default(), Bell::default());
         let (senders, inputs) =
             inputs::queues(options.queue_max.get(), options.queue_bytes_max, &bell);

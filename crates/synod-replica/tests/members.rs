@@ -158,6 +158,8 @@ fn alone_a_member_times_out_and_serves_only_what_may_be_old() {
     let options =
         RuntimeOptions { request_timeout: Duration::from_millis(50), ..Default::default() };
     let member = Member::start(&network, 1, MemoryDisk::new(), options);
+    let others = member.running.handle().status().unmet;
+    assert_eq!(others.iter().count(), 2, "known before the first round");
     let outcome = Withdrawal::NeverApplied;
     assert_eq!(member.propose(b"one"), Err(ProposeError::TimedOut { outcome }));
     assert_eq!(member.journal(), Err(ReadError::TimedOut));

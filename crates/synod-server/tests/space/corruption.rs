@@ -1,6 +1,7 @@
 //! A member that has applied something else than the others.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -121,7 +122,12 @@ async fn members_that_agree_at_their_start_serve_and_one_that_differs_never_does
         members.stop(0).await;
     }
 
-    let differs = impostor(&configs, 0, |frame| hash_of(frame, Some(12_345))).await;
+    // Nobody answers before a client has asked; then the question comes again.
+    let client_asked = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&client_asked);
+    let answer =
+        move |frame: &Bytes| hash_of(frame, Some(12_345)).filter(|_| told.load(Ordering::Acquire));
+    let differs = impostor(&configs, 0, answer).await;
     let is_behind = impostor(&configs, 1, |frame| hash_of(frame, None)).await;
     let mut last = configs[2].clone();
     // Questions may be asked for longer than that.
@@ -129,6 +135,7 @@ async fn members_that_agree_at_their_start_serve_and_one_that_differs_never_does
     let mut server = Server::start(last).await.unwrap();
     let mut client = TcpStream::connect(server.client_addresses()[0]).await.unwrap();
     client.write_all(b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    client_asked.store(true, Ordering::Release);
     let reason = timeout(PATIENCE, server.failed()).await.expect("compared in time").to_string();
     let words = "found data inconsistency with peers: m0 differ at revision";
     assert!(reason.contains(words), "{reason}");
