@@ -111,6 +111,8 @@ async fn large_requests_pass_and_larger_ones_are_refused() {
     }
     let range = client.post("/v3/kv/range", r#"{"key":"YQ=="}"#).await;
     assert_eq!(content(&range)["kvs"][0]["value"].as_str().unwrap().len(), 2_000_000);
+    let delete = client.post("/v3/kv/deleterange", r#"{"key":"YQ==","prev_kv":true}"#).await;
+    assert_eq!(content(&delete)["prev_kvs"][0]["value"].as_str().unwrap().len(), 2_000_000);
     member.stop().await;
 }
 
