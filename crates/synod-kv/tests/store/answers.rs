@@ -219,6 +219,14 @@ fn what_is_told_counts_and_what_is_not_told_does_not() {
             7 * one,
         ),
         (
+            "what it puts itself",
+            txn(vec![
+                Op::Put(Put::new(key(9999), Bytes::from(vec![b'v'; VALUE]))),
+                Op::Range(Range::new(KeyRange::Single(key(9999)))),
+            ]),
+            one,
+        ),
+        (
             "the next in a queue",
             txn(vec![
                 Op::DeleteRange(delete(false, KeyRange::Single(key(0)))),
