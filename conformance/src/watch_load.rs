@@ -38,6 +38,10 @@ pub struct WatchLoad {
     pub connections: usize,
     /// Watches of different keys.
     pub idle: usize,
+    /// Streams that share those.
+    pub idle_streams: usize,
+    /// Connections that share these streams.
+    pub idle_connections: usize,
     /// For how many seconds the writer writes.
     pub seconds: u32,
 }
@@ -97,14 +101,18 @@ pub async fn measure(cluster: &Cluster, load: WatchLoad) -> anyhow::Result<Watch
     let before = rss_bytes(&pids)?;
     let keys: Vec<Bytes> = (0..load.idle).map(|at| format!("idle/{at:08}").into()).collect();
     let mut idle = Vec::new();
-    for (at, keys) in keys.chunks(1000).enumerate() {
-        idle.push(Stream::open(dial(cluster, at).await?, keys).await?);
+    let mut channels = Vec::new();
+    for at in 0..load.idle_connections {
+        channels.push(dial(cluster, at).await?);
+    }
+    for (at, keys) in keys.chunks(load.idle.div_ceil(load.idle_streams.max(1)).max(1)).enumerate() {
+        idle.push(Stream::open(channels[at % channels.len()].clone(), keys).await?);
     }
     let idle_bytes = (rss_bytes(&pids)? - before) / load.idle.max(1) as f64;
 
     let got = Arc::new(AtomicU64::new(0));
     let share = load.watches / load.streams.max(1);
-    let mut channels = Vec::new();
+    channels.clear();
     for at in 0..load.connections.clamp(1, load.streams.max(1)) {
         channels.push(dial(cluster, at).await?);
     }
@@ -184,10 +192,11 @@ pub(crate) fn rss_bytes(pids: &[u32]) -> anyhow::Result<f64> {
 
 /// A table of both sides' repeats and medians, with the ratio of the medians.
 pub fn table(load: WatchLoad, etcd: &[Watched], synod: &[Watched]) -> anyhow::Result<String> {
-    let WatchLoad { watches, streams, connections, idle, seconds } = load;
+    let WatchLoad { watches, streams, connections, idle, idle_streams, idle_connections, seconds } =
+        load;
     let mut text = format!(
         "## {watches} watches of one key on {streams} streams of {connections} connections, {idle} \
-         of other keys, one writer, {seconds} s\n\n"
+         of other keys on {idle_streams} of {idle_connections}, one writer, {seconds} s\n\n"
     );
     text.push_str("| | events/s | server CPU per event, µs | puts/s | bytes per idle watch | ");
     text.push_str("memory of 3 members, MiB |\n|---|---:|---:|---:|---:|---:|\n");

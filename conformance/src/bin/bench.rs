@@ -68,6 +68,12 @@ enum What {
         /// Watches of different keys.
         #[arg(long, default_value_t = 10_000)]
         idle: usize,
+        /// Streams that share those.
+        #[arg(long, default_value_t = 10)]
+        idle_streams: usize,
+        /// Connections that share these streams.
+        #[arg(long, default_value_t = 10)]
+        idle_connections: usize,
     },
     /// Writes beside a snapshot, a compaction and a defragmentation.
     Compaction {
@@ -93,8 +99,23 @@ async fn main() -> anyhow::Result<()> {
     );
     let seconds = arguments.seconds;
     match arguments.what {
-        Some(What::Watch { watches, streams, connections, idle }) => {
-            let load = WatchLoad { watches, streams, connections, idle, seconds };
+        Some(What::Watch {
+            watches,
+            streams,
+            connections,
+            idle,
+            idle_streams,
+            idle_connections,
+        }) => {
+            let load = WatchLoad {
+                watches,
+                streams,
+                connections,
+                idle,
+                idle_streams,
+                idle_connections,
+                seconds,
+            };
             let (etcd, synod) = watch_side_by_side(&arguments, load).await?;
             text.push_str(&watch_load::table(load, &etcd, &synod)?);
             return keep(&arguments, &text);

@@ -2,7 +2,7 @@
 //!
 //! Events are encoded once, for all who watch them: a [`Block`] holds those of one revision as
 //! they stand in a message, and a [`WatchReply`] is a small head of its own with shared blocks
-//! behind it. [`WatchCodec`] writes them one after the other.
+//! behind it, sent one after the other. [`WatchCodec`] reads what is asked.
 
 mod block;
 mod reply;
@@ -14,7 +14,7 @@ use crate::error::EtcdError;
 use crate::proto::etcdserverpb as pb;
 
 pub use block::{Block, encode_event};
-pub use reply::{WatchCodec, WatchEncoder, WatchReply, fragments};
+pub use reply::{WatchCodec, WatchReply, fragments};
 
 /// A watch to be, understood.
 #[derive(Clone, Debug, Eq, PartialEq)]

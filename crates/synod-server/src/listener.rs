@@ -14,6 +14,8 @@ pub(crate) mod admission;
 mod arriving;
 mod authority;
 mod connection;
+mod crew;
+mod delivery;
 mod ending;
 mod gathered;
 mod rewound;
@@ -39,6 +41,7 @@ use crate::service::Services;
 use crate::tls::{OverTls, ServerTls, shown};
 use admission::{Admission, Reason};
 use connection::Ended;
+pub(crate) use delivery::Delivery;
 use socket::{Accepted, Socket};
 use sparingly::Sparingly;
 

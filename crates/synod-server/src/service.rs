@@ -5,6 +5,7 @@
 
 mod access;
 mod auth;
+mod carried;
 mod cluster;
 mod election;
 mod gate;
@@ -67,6 +68,7 @@ pub(crate) use access::{mismatch, propose};
 pub(crate) use cluster::about;
 pub(crate) use range::{AsJson, Held, RangeBudget, lent};
 pub(crate) use snapshot::SNAPSHOTS_MAX;
+use watch::PATH as WATCH;
 
 /// What every service needs.
 #[derive(Debug)]
@@ -230,7 +232,7 @@ impl Services {
     ) -> Result<hyper::Response<Body>, Infallible> {
         let (request, call) = self.context.metrics.calls.begin(request);
         let response = self.dispatch(request).await.map(too_large::in_etcds_words)?;
-        let response = range::unpack(response);
+        let response = carried::unpack(response);
         Ok(call.answered(response))
     }
 
@@ -245,7 +247,7 @@ impl Services {
             }
         }
         let path = request.uri().path();
-        if path == watch::PATH {
+        if path == WATCH {
             return self.watch.clone().call(request).await;
         }
         if path.starts_with("/etcdserverpb.KV/") {
@@ -266,6 +268,11 @@ impl Services {
             Ok(Status::from(unbuilt::refuse(path)).into_http())
         }
     }
+}
+
+/// Whether a request is for watches: for a stream that lasts, and says little at a time.
+pub(crate) fn is_watch<B>(request: &hyper::Request<B>) -> bool {
+    request.uri().path() == WATCH && is_grpc(request)
 }
 
 /// Whether a request speaks gRPC.

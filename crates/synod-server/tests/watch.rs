@@ -71,12 +71,16 @@ struct Stream {
 
 impl Stream {
     async fn open(server: &Server, wants_leader: bool) -> Self {
+        Self::open_on(channel(server).await, wants_leader).await
+    }
+
+    async fn open_on(channel: Channel, wants_leader: bool) -> Self {
         let (requests, receiver) = mpsc::channel(100);
         let mut request = Request::new(ReceiverStream::new(receiver));
         if wants_leader {
             request.metadata_mut().insert("hasleader", "true".parse().unwrap());
         }
-        let mut client = WatchClient::new(channel(server).await);
+        let mut client = WatchClient::new(channel);
         let answers = client.watch(request).await.unwrap().into_inner();
         Self { requests, answers }
     }
@@ -168,6 +172,52 @@ async fn a_stream_is_told_what_it_asked_for() {
     assert_eq!((progress.watch_id, progress.events.len()), (id, 0));
     assert_eq!(progress.header.unwrap().revision, 4);
     drop((stream, kv));
+    shutdown(servers).await;
+}
+
+/// Reads until a revision was told: the value's length of each event, by revision.
+async fn read_to(mut stream: Stream, last: i64) -> Vec<(i64, usize)> {
+    let mut told = Vec::new();
+    while told.last().is_none_or(|(revision, _)| *revision < last) {
+        for event in stream.next().await.unwrap().events {
+            let kv = event.kv.unwrap();
+            told.push((kv.mod_revision, kv.value.len()));
+        }
+    }
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_streams_share_connections_each_is_told_everything_once() {
+    // Small events, some that go as a piece of their own, and one of several frames.
+    const SIZES: [usize; 12] = [1, 300, 4000, 5000, 10, 20_000, 40_000, 0, 2, 3, 9000, 4];
+    let temp = tempfile::tempdir().unwrap();
+    let servers = start(temp.path(), 1).await;
+    let shared = channel(&servers[0]).await;
+    let mut streams = Vec::new();
+    for at in 0..120 {
+        let channel = if at < 80 { shared.clone() } else { channel(&servers[0]).await };
+        let mut stream = Stream::open_on(channel, at % 2 == 0).await;
+        stream.create(prefix("a", "b")).await;
+        streams.push(stream);
+    }
+    let before = streams[0].create(prefix("b", "")).await.header.unwrap().revision;
+    let revisions = (before + 1..).zip(SIZES);
+    let last = before + i64::try_from(SIZES.len()).unwrap();
+    let mut readers = tokio::task::JoinSet::new();
+    for stream in streams {
+        readers.spawn(read_to(stream, last));
+    }
+    // Writes share a connection with most who watch them.
+    let mut kv = KvClient::new(shared);
+    for size in SIZES {
+        kv.put(put("a1", &"x".repeat(size))).await.unwrap();
+    }
+    let expected: Vec<(i64, usize)> = revisions.collect();
+    while let Some(told) = readers.join_next().await {
+        assert_eq!(told.unwrap(), expected);
+    }
+    drop(kv);
     shutdown(servers).await;
 }
 

@@ -1,10 +1,10 @@
-//! A message to a client that watches, its events encoded already, and the codec that writes it.
+//! A message to a client that watches, its events encoded already, and the codec that reads what
+//! clients ask.
 
 use bytes::{BufMut, Bytes};
 use prost::Message;
-use tonic::Status;
-use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
-use tonic_prost::ProstDecoder;
+use tonic::codec::{BufferSettings, Codec};
+use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use super::block::{Block, decode_events};
 use crate::proto::etcdserverpb as pb;
@@ -23,6 +23,11 @@ impl WatchReply {
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         self.head.encoded_len() + self.events.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Writes the message but for its events.
+    pub fn write_head(&self, out: &mut impl BufMut) {
+        self.head.encode_raw(out);
     }
 
     /// The message in full, for who sends it in another form.
@@ -62,50 +67,25 @@ pub fn fragments(head: &pb::WatchResponse, block: &Block, bytes_max: usize) -> V
     replies
 }
 
-/// Reads requests, writes replies.
+/// Reads requests. Replies go another way than through the gRPC library.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WatchCodec;
 
-/// Writes replies.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WatchEncoder;
-
-/// A stream that has nothing to say keeps no large buffer; one that has much sends it in pieces
-/// of this size.
-const BUFFER_BYTES: usize = 1024;
-const PIECE_BYTES: usize = 32 * 1024;
+/// A stream that asks for nothing keeps no large buffer.
+const BUFFER_BYTES: usize = 128;
 
 impl Codec for WatchCodec {
-    type Encode = WatchReply;
+    type Encode = pb::WatchResponse;
     type Decode = pb::WatchRequest;
-    type Encoder = WatchEncoder;
+    type Encoder = ProstEncoder<pb::WatchResponse>;
     type Decoder = ProstDecoder<pb::WatchRequest>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        WatchEncoder
+        ProstEncoder::new(BufferSettings::new(BUFFER_BYTES, BUFFER_BYTES))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstDecoder::new(BufferSettings::new(BUFFER_BYTES, PIECE_BYTES))
-    }
-}
-
-impl Encoder for WatchEncoder {
-    type Item = WatchReply;
-    type Error = Status;
-
-    fn encode(&mut self, reply: WatchReply, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let WatchReply { head, events } = reply;
-        out.reserve(head.encoded_len() + events.iter().map(Bytes::len).sum::<usize>());
-        head.encode_raw(out);
-        for event in events {
-            out.put(event);
-        }
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER_BYTES, PIECE_BYTES)
+        ProstDecoder::new(BufferSettings::new(BUFFER_BYTES, BUFFER_BYTES))
     }
 }
 

@@ -21,7 +21,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use synod_etcd::Limits;
 use synod_transport::Stranger;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -30,10 +30,11 @@ use tokio::time::timeout;
 use super::Door;
 use super::admission::Reason;
 use super::arriving;
+use super::crew::{Crew, Hands};
 use super::ending::Ending;
 use super::gathered::gather;
 use super::rewound::Rewound;
-use crate::service::Services;
+use crate::service::{Services, is_watch};
 use crate::tls::OverTls;
 
 /// Why a connection ended that did not end well.
@@ -72,7 +73,15 @@ where
     let stop = door.stop.clone();
     let pipe = door.admission.intake.pipe();
     let message_bytes_max = door.limits.request.request_bytes_max + Limits::MESSAGE_OVERHEAD_BYTES;
+    let crew = Crew::new();
+    let streams = crew.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let elsewhere = if is_http2 && is_watch(&request) {
+            streams.take_next();
+            None
+        } else {
+            Some(streams.elsewhere())
+        };
         if let Some(tls) = &tls {
             request.extensions_mut().insert(tls.clone());
             if let Some(certificate) = &tls.certificate {
@@ -81,24 +90,30 @@ where
         }
         let request = arriving::counted(request, &pipe, message_bytes_max);
         let (services, stop) = (services.clone(), stop.clone());
-        async move {
+        // Boxed: it is large, and a stream that lasts would keep its place to the end.
+        Box::pin(async move {
             let response = services.answer(request).await?;
-            Ok::<_, Infallible>(response.map(|body| Ending::new(body, stop)))
-        }
+            let ending = |body| match elsewhere {
+                Some(elsewhere) => Ending::new(body, stop, elsewhere),
+                None => Ending::by_itself(body),
+            };
+            Ok::<_, Infallible>(response.map(ending))
+        })
     });
     // Two arms of one shape: the connections are of different types.
     if is_http2 {
         let (stream, sender) = gather(stream);
-        let connection = http2_builder(door).serve_connection(TokioIo::new(stream), service);
-        let (mut connection, mut end) = (pin!(connection), None);
+        let builder = http2_builder(door, crew.clone());
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let (mut connection, mut hands, mut end) = (pin!(connection), Hands::new(crew), None);
         tokio::select! {
-            sent = sender.drive(connection.as_mut(), &mut end) => {
+            sent = sender.drive(connection.as_mut(), &mut hands, &mut end) => {
                 sent?;
                 return Ok(end.transpose().map(drop)?);
             }
             () = door.stop.cancelled() => connection.as_mut().graceful_shutdown(),
         }
-        sender.drive(connection, &mut end).await?;
+        sender.drive(connection, &mut hands, &mut end).await?;
         Ok(end.transpose().map(drop)?)
     } else {
         let connection = http1_builder().serve_connection(TokioIo::new(stream), service);
@@ -117,9 +132,9 @@ fn http1_builder() -> http1::Builder {
     builder
 }
 
-fn http2_builder(door: &Door) -> http2::Builder<TokioExecutor> {
+fn http2_builder(door: &Door, crew: Crew) -> http2::Builder<Crew> {
     let limits = &door.limits;
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(crew);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max)

@@ -2,26 +2,39 @@
 //!
 //! An answer that has begun and goes on is a stream: a watch, leases kept alive, a snapshot. It
 //! would outlive the server's patience, so it is ended with a status that tells clients to go
-//! elsewhere. Answers that are complete are not touched.
+//! elsewhere. Answers that are complete are not touched; and whoever watches is told by who tells him
+//! of everything else.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use super::crew::Elsewhere;
+
 /// A body that ends when told to.
 pub(super) struct Ending {
     body: Body,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// None if it ends by itself.
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     ended: bool,
+    /// Its stream has a task of its own.
+    _elsewhere: Option<Elsewhere>,
 }
 
 impl Ending {
-    pub(super) fn new(body: Body, stop: CancellationToken) -> Self {
-        Self { body, stop: Box::pin(stop.cancelled_owned()), ended: false }
+    /// A body that ends by this.
+    pub(super) fn new(body: Body, stop: CancellationToken, elsewhere: Elsewhere) -> Self {
+        let stop = Some(Box::pin(stop.cancelled_owned()));
+        Self { body, stop, ended: false, _elsewhere: Some(elsewhere) }
+    }
+
+    /// A body that its connection polls, and that ends by itself.
+    pub(super) const fn by_itself(body: Body) -> Self {
+        Self { body, stop: None, ended: false, _elsewhere: None }
     }
 }
 
@@ -40,8 +53,9 @@ impl HttpBody for Ending {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        if self.stop.as_mut().poll(context).is_pending() {
-            return Poll::Pending;
+        match &mut self.stop {
+            Some(stop) => ready!(stop.as_mut().poll(context)),
+            None => return Poll::Pending,
         }
         self.ended = true;
         let stopped = Status::new(Code::Unavailable, "etcdserver: server stopped");
@@ -65,6 +79,7 @@ impl HttpBody for Ending {
 mod tests {
     use std::future::poll_fn;
 
+    use super::super::crew::Crew;
     use super::*;
 
     /// A body that has begun and never goes on.
@@ -85,7 +100,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_ends_with_a_status_when_the_server_stops() {
         let stop = CancellationToken::new();
-        let mut body = Ending::new(Body::new(Stuck), stop.clone());
+        let mut body = Ending::new(Body::new(Stuck), stop.clone(), Crew::new().elsewhere());
         let mut next = look(&mut body);
         assert!(next.is_pending());
         stop.cancel();

@@ -17,6 +17,8 @@ use std::task::{Context, Poll, ready};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::crew::Hands;
+
 /// The half that the HTTP/2 library reads from and writes to.
 pub(super) struct Gathered<S>(Arc<Mutex<Gathering<S>>>);
 
@@ -29,6 +31,8 @@ struct Gathering<S> {
     bytes: Vec<u8>,
     /// How much of that is sent.
     sent: usize,
+    /// The connection waits for the socket.
+    is_waited_for: bool,
 }
 
 /// What waits at most. More goes to the socket at once.
@@ -38,11 +42,22 @@ const IDLE_BYTES_MAX: usize = 512;
 
 /// Both halves.
 pub(super) fn gather<S>(stream: S) -> (Gathered<S>, Sender<S>) {
-    let shared = Arc::new(Mutex::new(Gathering { stream, bytes: Vec::new(), sent: 0 }));
+    let shared = Arc::new(Mutex::new(Gathering {
+        stream,
+        bytes: Vec::new(),
+        sent: 0,
+        is_waited_for: false,
+    }));
     (Gathered(Arc::clone(&shared)), Sender(shared))
 }
 
 impl<S: AsyncWrite + Unpin> Gathering<S> {
+    /// Notes whether the connection waits for what it asked.
+    fn noted<T>(&mut self, polled: Poll<T>) -> Poll<T> {
+        self.is_waited_for = polled.is_pending();
+        polled
+    }
+
     /// Takes all of it, or nothing until there is room.
     fn poll_take(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.bytes.len() + bytes.len() > BYTES_MAX {
@@ -75,28 +90,40 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
         }
         Poll::Ready(Ok(()))
     }
+
+    fn poll_shut(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context))?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }
 
 impl<S: AsyncWrite + Unpin> Sender<S> {
-    /// Polls a connection to its end, and sends what it writes. To be called again with the same
-    /// `end` if it was dropped before.
+    /// Polls a connection and its crew to its end, and sends what it writes. To be called again
+    /// with the same `end` if it was dropped before.
     pub(super) async fn drive<C, E>(
         &self,
         mut connection: Pin<&mut C>,
+        hands: &mut Hands,
         end: &mut Option<Result<(), E>>,
     ) -> io::Result<()>
     where
         C: Future<Output = Result<(), E>>,
     {
         let mut has_stepped_back = false;
+        hands.ring();
         poll_fn(|context| {
+            // The socket wakes this task, and not the connection.
+            if self.0.lock().is_waited_for {
+                hands.ring();
+            }
             if end.is_none()
-                && let Poll::Ready(result) = connection.as_mut().poll(context)
+                && let Poll::Ready(result) = hands.poll(connection.as_mut(), context)
             {
                 *end = Some(result);
             }
             let mut gathering = self.0.lock();
-            let steps_back = end.is_none() && !gathering.bytes.is_empty() && !has_stepped_back;
+            let others_write = end.is_none() && !hands.have_all_streams();
+            let steps_back = others_write && !gathering.bytes.is_empty() && !has_stepped_back;
             has_stepped_back = steps_back;
             if steps_back {
                 context.waker().wake_by_ref();
@@ -125,7 +152,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.lock().poll_take(context, bytes)
+        let mut gathering = self.0.lock();
+        let polled = gathering.poll_take(context, bytes);
+        gathering.noted(polled)
     }
 
     /// What was taken goes out by [`Sender::drive`].
@@ -135,8 +164,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut gathering = self.0.lock();
-        ready!(gathering.poll_send(context))?;
-        Pin::new(&mut gathering.stream).poll_shutdown(context)
+        let polled = gathering.poll_shut(context);
+        gathering.noted(polled)
     }
 }
 
@@ -147,6 +176,7 @@ mod tests {
 
     use tokio::io::AsyncWriteExt;
 
+    use super::super::crew::Crew;
     use super::*;
 
     /// A socket that takes so many bytes until it is told to take more.
@@ -186,6 +216,11 @@ mod tests {
         gather(Narrow { room, ..Narrow::default() })
     }
 
+    /// No stream of the connection has a task of its own.
+    fn hands() -> Hands {
+        Hands::new(Crew::new())
+    }
+
     fn look<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
@@ -199,8 +234,10 @@ mod tests {
             }
             std::future::pending::<io::Result<()>>().await
         };
-        let (mut connection, mut end) = (pin!(connection), None);
-        let mut drive = pin!(sender.drive(connection.as_mut(), &mut end));
+        let crew = Crew::new();
+        let elsewhere = crew.elsewhere();
+        let (mut connection, mut hands, mut end) = (pin!(connection), Hands::new(crew), None);
+        let mut drive = pin!(sender.drive(connection.as_mut(), &mut hands, &mut end));
         assert!(look(drive.as_mut()).is_pending());
         assert!(sender.0.lock().stream.writes.is_empty(), "others may write first");
         assert!(look(drive.as_mut()).is_pending());
@@ -209,6 +246,20 @@ mod tests {
         let expected: Vec<u8> = (0..100).flat_map(|byte| [byte; 300]).collect();
         assert!(*all == expected);
         assert!(gathering.bytes.capacity() <= IDLE_BYTES_MAX, "its memory is given back");
+        drop(elsewhere);
+    }
+
+    #[test]
+    fn a_connection_that_polls_all_its_streams_waits_for_nobody() {
+        let (mut gathered, sender) = narrow(usize::MAX);
+        let connection = async move {
+            gathered.write_all(b"news").await?;
+            std::future::pending::<io::Result<()>>().await
+        };
+        let (mut connection, mut hands, mut end) = (pin!(connection), hands(), None);
+        let drive = pin!(sender.drive(connection.as_mut(), &mut hands, &mut end));
+        assert!(look(drive).is_pending());
+        assert_eq!(sender.0.lock().stream.writes, [b"news"]);
     }
 
     #[test]
@@ -224,8 +275,8 @@ mod tests {
                 gathered.shutdown().await
             }
         };
-        let (mut connection, mut end) = (pin!(connection), None);
-        let mut drive = pin!(sender.drive(connection.as_mut(), &mut end));
+        let (mut connection, mut hands, mut end) = (pin!(connection), hands(), None);
+        let mut drive = pin!(sender.drive(connection.as_mut(), &mut hands, &mut end));
         for _ in 0..10 {
             assert!(look(drive.as_mut()).is_pending());
         }
@@ -246,12 +297,13 @@ mod tests {
     fn what_a_connection_wrote_last_is_sent_after_its_end() {
         let (mut gathered, sender) = narrow(0);
         let connection = async move { gathered.write_all(b"bye").await };
-        let (mut connection, mut end) = (pin!(connection), None);
-        assert!(look(pin!(sender.drive(connection.as_mut(), &mut end))).is_pending());
+        let (mut connection, mut hands, mut end) = (pin!(connection), hands(), None);
+        let first = look(pin!(sender.drive(connection.as_mut(), &mut hands, &mut end)));
+        assert!(first.is_pending());
         assert!(matches!(end, Some(Ok(()))));
         sender.0.lock().stream.room = 10;
         // The connection has ended, and is not polled again.
-        let sent = look(pin!(sender.drive(connection, &mut end)));
+        let sent = look(pin!(sender.drive(connection, &mut hands, &mut end)));
         assert!(matches!(sent, Poll::Ready(Ok(()))));
         assert_eq!(sender.0.lock().stream.writes, [b"bye"]);
     }

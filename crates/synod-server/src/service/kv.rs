@@ -10,6 +10,7 @@ use tonic::codegen::tokio_stream::{self, Empty};
 use tonic::{Request, Response, Status};
 
 use super::access::mismatch;
+use super::carried::carry;
 use super::{Context, range};
 
 /// The service.
@@ -33,7 +34,7 @@ impl Kv for KvService {
         let short = is_short(&range);
         let body = range::range(&self.0, &caller, range, short).await?;
         self.0.metrics.operations.range();
-        Ok(range::carry(pb::RangeResponse::default(), body))
+        Ok(carry(pb::RangeResponse::default(), body))
     }
 
     type RangeStreamStream = Empty<Result<pb::RangeStreamResponse, Status>>;
@@ -49,7 +50,7 @@ impl Kv for KvService {
         }
         let body = range::stream(&self.0, &caller, range).await?;
         self.0.metrics.operations.range();
-        Ok(range::carry(tokio_stream::empty(), body))
+        Ok(carry(tokio_stream::empty(), body))
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Answer<pb::PutResponse> {
@@ -93,7 +94,7 @@ impl Kv for KvService {
             }
             let short = is_short_txn(&txn);
             let body = range::txn(&self.0, &caller, txn, short).await?;
-            return Ok(range::carry(pb::TxnResponse::default(), body));
+            return Ok(carry(pb::TxnResponse::default(), body));
         }
         range::write(&self.0, &caller, &extensions, Command::Txn(txn), |answer| match answer {
             StoreResponse::Txn(txn) => Ok(response::txn(self.0.stamp(), txn)),

@@ -29,7 +29,6 @@ use synod_kv::{Caller as StoreCaller, OpPages, Range, ReadTxnError, Reader, Txn,
 use tonic::Code;
 
 use self::body::RangeBody;
-pub(super) use self::body::{carry, unpack};
 pub(crate) use self::budget::{Held, RangeBudget};
 use self::feed::{Feed, Shape, read_at_once};
 pub(crate) use self::whole::{AsJson, lent};

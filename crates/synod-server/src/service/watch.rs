@@ -1,26 +1,27 @@
 //! etcd's service Watch.
 //!
 //! Written out here and not generated, since replies go out with their events already encoded: see
-//! `WatchCodec`.
+//! `body`.
+
+mod body;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
 
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::watch_request::RequestUnion;
-use synod_etcd::watch::{WatchCodec, WatchReply};
+use synod_etcd::watch::WatchCodec;
 use synod_etcd::{EtcdError, Limits, Refusal};
-use tokio::task::JoinHandle;
 use tonic::body::Body;
-use tonic::codegen::tokio_stream::Stream;
+use tonic::codegen::tokio_stream::{self, Empty};
 use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 
+use self::body::WatchBody;
 use super::Context;
 use super::access::Caller;
+use super::carried::carry;
 use crate::watch;
 
 /// The service.
@@ -45,7 +46,7 @@ impl WatchService {
         Ok(grpc.streaming(self, request).await)
     }
 
-    fn open(&self, request: Request<Streaming<pb::WatchRequest>>) -> Result<Replies, Refusal> {
+    fn open(&self, request: Request<Streaming<pb::WatchRequest>>) -> Result<WatchBody, Refusal> {
         let caller = self.0.caller(&request)?;
         let wants_leader = super::access::asks_for_leader(&request);
         let (feed, asker) = self.0.watch(&caller);
@@ -63,42 +64,23 @@ impl WatchService {
                 reading.await;
             }
         });
-        Ok(Replies { feed, reader })
+        Ok(WatchBody::new(feed, reader))
     }
 }
 
 impl StreamingService<pb::WatchRequest> for WatchService {
-    type Response = WatchReply;
-    type ResponseStream = Replies;
-    type Future = std::future::Ready<Result<Response<Replies>, Status>>;
+    type Response = pb::WatchResponse;
+    type ResponseStream = Nothing;
+    type Future = std::future::Ready<Result<Response<Nothing>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<pb::WatchRequest>>) -> Self::Future {
-        std::future::ready(self.open(request).map(Response::new).map_err(Status::from))
+        let opened = self.open(request).map_err(Status::from);
+        std::future::ready(opened.map(|body| carry(tokio_stream::empty(), body)))
     }
 }
 
-/// What a stream's client is sent. Dropped when the client goes away.
-pub(super) struct Replies {
-    feed: watch::Feed,
-    reader: JoinHandle<()>,
-}
-
-impl Stream for Replies {
-    type Item = Result<WatchReply, Status>;
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut TaskContext<'_>,
-    ) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.feed).poll_next(context)
-    }
-}
-
-impl Drop for Replies {
-    fn drop(&mut self) {
-        self.reader.abort();
-    }
-}
+/// The messages that the gRPC library sends: the body goes another way.
+type Nothing = Empty<Result<pb::WatchResponse, Status>>;
 
 /// Reads what a client asks for. When it has no more to ask, its watches go on.
 async fn read(
@@ -110,7 +92,8 @@ async fn read(
     loop {
         match requests.message().await {
             Ok(Some(request)) => {
-                if let Some(request) = understand(&context, &caller, request).await {
+                // Boxed: a stream that asks for nothing keeps no room for what it takes.
+                if let Some(request) = Box::pin(understand(&context, &caller, request)).await {
                     asker.ask(request).await;
                 }
             }

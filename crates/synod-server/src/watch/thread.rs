@@ -7,7 +7,6 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
 use std::thread::{JoinHandle, Thread};
 use std::time::Instant;
 
@@ -20,6 +19,7 @@ use tonic::Status;
 
 use super::hub::{Hub, HubOptions};
 use super::outlet::{Figures, Outlet};
+use crate::listener::Delivery;
 use crate::server::{FatalReason, FatalSink};
 
 /// What a stream asks of the hub.
@@ -69,11 +69,11 @@ pub(crate) fn start<E: Engine>(
 ) -> io::Result<JoinHandle<()>> {
     let shared = Arc::clone(&watches.shared);
     let hub = Hub::new(reader, options, Arc::clone(&shared.figures));
-    let runtime = Handle::current();
+    let delivery = Delivery::new(Handle::current());
     let thread = std::thread::Builder::new().name("synod-watch".to_owned()).spawn({
         let shared = Arc::clone(&shared);
         move || {
-            if let Err(error) = run(hub, &shared, &runtime) {
+            if let Err(error) = run(hub, &shared, &delivery) {
                 fatal.tell(FatalReason::Store(error.to_string()));
             }
         }
@@ -86,7 +86,7 @@ pub(crate) fn start<E: Engine>(
 fn run<E: Engine>(
     mut hub: Hub<E>,
     shared: &Shared,
-    runtime: &Handle,
+    delivery: &Delivery,
 ) -> Result<(), StorageError<E::Error>> {
     loop {
         let mut notes = std::mem::take(&mut *shared.notes.lock()).into_iter();
@@ -105,7 +105,7 @@ fn run<E: Engine>(
                 return Err(error);
             }
         };
-        wake_all(hub.take_wakers(), runtime);
+        delivery.wake(hub.take_wakers());
         if hub.is_idle() {
             shared.is_watched.store(false, Ordering::SeqCst);
         }
@@ -118,16 +118,6 @@ fn run<E: Engine>(
             }
             None => std::thread::park(),
         }
-    }
-}
-
-/// Wakes streams. Many are woken by a task of their own runtime: from another thread each would be
-/// handed over by itself, and those that run already would contend with the rest.
-fn wake_all(mut wakers: Vec<Waker>, runtime: &Handle) {
-    if wakers.len() > 1 {
-        runtime.spawn(async move { wakers.into_iter().for_each(Waker::wake) });
-    } else if let Some(waker) = wakers.pop() {
-        waker.wake();
     }
 }
 

@@ -1,17 +1,14 @@
 //! The body of an answer that was encoded here: pieces of one message or of many, then trailers.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::HeaderMap;
 use hyper::body::Frame;
-use hyper::header::HeaderValue;
-use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tonic::Status;
-use tonic::body::Body;
+
+use crate::service::carried::trailers;
 
 /// What a feed hands over.
 #[derive(Debug)]
@@ -76,37 +73,5 @@ impl hyper::body::Body for RangeBody {
 
     fn is_end_stream(&self) -> bool {
         self.ended
-    }
-}
-
-/// How the call ended. A message that is cut off by an error is one that never came.
-fn trailers(result: Result<(), Status>) -> Result<HeaderMap, Status> {
-    let mut trailers = HeaderMap::new();
-    match result {
-        Ok(()) => {
-            trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        }
-        Err(status) => status.add_header(&mut trailers)?,
-    }
-    Ok(trailers)
-}
-
-/// A body that travels beside the empty message that the generated service answers with.
-#[derive(Clone, Debug)]
-struct Carried(Arc<Mutex<Option<RangeBody>>>);
-
-/// An answer with a body of its own.
-pub(crate) fn carry<T>(empty: T, body: RangeBody) -> tonic::Response<T> {
-    let mut response = tonic::Response::new(empty);
-    response.extensions_mut().insert(Carried(Arc::new(Mutex::new(Some(body)))));
-    response
-}
-
-/// Puts the body in its place, if the answer has one of its own.
-pub(crate) fn unpack(mut response: hyper::Response<Body>) -> hyper::Response<Body> {
-    let carried = response.extensions_mut().remove::<Carried>();
-    match carried.and_then(|carried| carried.0.lock().take()) {
-        Some(body) => response.map(|_| Body::new(body)),
-        None => response,
     }
 }
