@@ -80,6 +80,10 @@ async fn deliver(waiting: Arc<Mutex<Waiting>>) {
     let mut crews = VecDeque::new();
     let mut round = Round::begin(0);
     loop {
+        // Until whoever is ready now has had a turn, and what has come in meanwhile was looked at;
+        // and then, whoever waits for the core: the thread that applies the next write.
+        tokio::task::yield_now().await;
+        std::thread::yield_now();
         let wakers = std::mem::take(&mut waiting.lock().wakers);
         crews.extend(muster(wakers.into_iter()));
         if round.left == 0 {
@@ -93,10 +97,6 @@ async fn deliver(waiting: Arc<Mutex<Waiting>>) {
                 return;
             }
         }
-        // Until whoever is ready now has had a turn, and what has come in meanwhile was looked at;
-        // and then, whoever waits for the core: the thread that applies the next write.
-        tokio::task::yield_now().await;
-        std::thread::yield_now();
     }
 }
 
@@ -160,9 +160,11 @@ mod tests {
             wakers.push(connect(&told).await);
         }
         delivery.wake(wakers.clone());
-        // The delivery has begun: it has its first turn before this task has its next one.
-        tokio::task::yield_now().await;
-        let first = told.load(Ordering::SeqCst);
+        let mut first = 0;
+        while first == 0 {
+            tokio::task::yield_now().await;
+            first = told.load(Ordering::SeqCst);
+        }
         assert!(first < CONNECTIONS, "{first} were told before anybody else had a turn");
         // Those that wait to be told are told once; the others, again.
         delivery.wake(wakers);

@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::Response;
 
 use super::PAGE_BYTES;
-use super::body::{Item, RangeBody, carry};
+use super::body::{Item, RangeBody};
 use super::budget::Held;
 use super::feed::{FRAME_BYTES, frame_head, hand_over};
 use crate::service::Context;
+use crate::service::carried::carry;
 
 /// The client of a request takes JSON. Among the extensions of the request.
 #[derive(Clone, Copy, Debug)]
