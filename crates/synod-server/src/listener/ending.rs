@@ -2,8 +2,8 @@
 //!
 //! An answer that has begun and goes on is a stream: a watch, leases kept alive, a snapshot. It
 //! would outlive the server's patience, so it is ended with a status that tells clients to go
-//! elsewhere. Answers that are complete are not touched; and whoever watches is told by who tells him
-//! of everything else.
+//! elsewhere. Answers that are complete are not touched; and a watch is ended by who tells it of
+//! everything else.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
