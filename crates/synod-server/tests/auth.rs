@@ -5,12 +5,14 @@
 mod client;
 #[path = "auth/log.rs"]
 mod log;
+#[path = "members/ports.rs"]
+mod ports;
 #[path = "auth/raw.rs"]
 mod raw;
 #[path = "auth/table.rs"]
 mod table;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,8 +44,7 @@ fn configs(dir: &Path, count: usize) -> Vec<ServerConfig> {
 
 /// With more flags; the last of a name counts.
 fn configs_with(dir: &Path, count: usize, more: &[&str]) -> Vec<ServerConfig> {
-    let held: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let held = ports::held(count);
     let urls: Vec<String> =
         held.iter().map(|socket| format!("http://{}", socket.local_addr().unwrap())).collect();
     let cluster: Vec<String> = (0..count).map(|i| format!("m{i}={}", urls[i])).collect();

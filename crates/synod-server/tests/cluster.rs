@@ -1,7 +1,10 @@
 //! Three members in this process, on loopback, asked by etcd's generated client.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::net::{SocketAddr, TcpListener};
+#[path = "members/ports.rs"]
+mod ports;
+
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,8 +32,7 @@ struct Line {
 /// The configurations of three members, their folders below `dir`.
 fn configs(dir: &Path) -> Vec<ServerConfig> {
     // Held together, so that all ports differ; free again when the members start.
-    let held: Vec<TcpListener> =
-        (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let held = ports::held(3);
     let urls: Vec<String> =
         held.iter().map(|socket| format!("http://{}", socket.local_addr().unwrap())).collect();
     let cluster: Vec<String> = (0..3).map(|i| format!("m{i}={}", urls[i])).collect();

@@ -9,10 +9,12 @@ mod gateway;
 mod metrics;
 #[path = "http/names.rs"]
 mod names;
+#[path = "members/ports.rs"]
+mod ports;
 #[path = "http/probes.rs"]
 mod probes;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
@@ -44,7 +46,7 @@ impl Member {
     /// Starts it with more flags.
     async fn start_with(others: bool, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let held = ports::one();
         let peer = format!("http://{}", held.local_addr().unwrap());
         let cluster = if others {
             format!("m={peer},n=http://127.0.0.1:1,o=http://127.0.0.1:2")

@@ -1,7 +1,9 @@
 //! Snapshots over real servers: taken under load, and restored to a cluster of their own.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::net::TcpListener;
+#[path = "members/ports.rs"]
+mod ports;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,8 +39,7 @@ struct Members {
 impl Members {
     fn new(folder: &Path) -> Self {
         // Held together, so that all ports differ; free again when the members start.
-        let held: Vec<TcpListener> =
-            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let held = ports::held(3);
         let urls: Vec<String> =
             held.iter().map(|socket| format!("http://{}", socket.local_addr().unwrap())).collect();
         let cluster: Vec<String> = (0..3).map(|i| format!("m{i}={}", urls[i])).collect();

@@ -7,8 +7,10 @@ mod certificates;
 mod floods;
 #[path = "tls/names.rs"]
 mod names;
+#[path = "members/ports.rs"]
+mod ports;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -36,7 +38,7 @@ fn config(flags: &[String]) -> ServerConfig {
 
 /// A cluster of one, with these listeners and flags.
 async fn alone(folder: &Path, flags: &[String]) -> Server {
-    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let held = ports::one();
     let peer = format!("http://{}", held.local_addr().unwrap());
     let base = [
         format!("--data-dir={}", folder.join("data").display()),
@@ -240,8 +242,7 @@ async fn three_members_form_a_cluster_over_mutual_tls() {
     let temp = tempfile::tempdir().unwrap();
     let (dir, ca) = (temp.path(), Authority::new("members"));
     let ca_file = ca.file(dir, "ca.pem");
-    let held: Vec<TcpListener> =
-        (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let held = ports::held(3);
     let urls: Vec<String> =
         held.iter().map(|socket| format!("https://{}", socket.local_addr().unwrap())).collect();
     let cluster: Vec<String> = (0..3).map(|at| format!("m{at}={}", urls[at])).collect();

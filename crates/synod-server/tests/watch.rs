@@ -1,7 +1,9 @@
 //! Watches over real sockets, asked by etcd's generated client.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::net::TcpListener;
+#[path = "members/ports.rs"]
+mod ports;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,8 +30,7 @@ struct Line {
 
 /// Starts so many members, and waits until they have a leader.
 async fn start(folder: &Path, count: usize) -> Vec<Server> {
-    let held: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let held = ports::held(count);
     let urls: Vec<String> =
         held.iter().map(|socket| format!("http://{}", socket.local_addr().unwrap())).collect();
     let cluster: Vec<String> = (0..count).map(|i| format!("m{i}={}", urls[i])).collect();

@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::net::TcpListener;
+pub(crate) mod ports;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -116,8 +117,7 @@ async fn started(folder: &Path, flags: &[&str]) -> (Vec<ServerConfig>, Vec<Serve
 
 fn configs(dir: &Path, flags: &[&str]) -> Vec<ServerConfig> {
     // Held together, so that all ports differ; free again when the members start.
-    let held: Vec<TcpListener> =
-        (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let held = ports::held(3);
     let urls: Vec<String> =
         held.iter().map(|socket| format!("http://{}", socket.local_addr().unwrap())).collect();
     let cluster: Vec<String> = (0..3).map(|i| format!("m{i}={}", urls[i])).collect();

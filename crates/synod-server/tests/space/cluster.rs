@@ -1,6 +1,5 @@
 //! A cluster in this process, and the words to ask it.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use clap::Parser;
@@ -13,6 +12,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+
+use super::members::ports;
 
 /// Long enough for any machine; only a hang waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,8 +42,7 @@ impl Cluster {
     pub(crate) async fn start(count: usize, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Held together, so that all ports differ; free again when the members start.
-        let held: Vec<TcpListener> =
-            (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let held = ports::held(count);
         let urls: Vec<String> =
             held.iter().map(|socket| format!("http://{}", socket.local_addr().unwrap())).collect();
         drop(held);
