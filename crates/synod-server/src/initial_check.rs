@@ -13,18 +13,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
-use synod_kv::{Caller, Reader, Revision};
-use synod_transport::{Lane, TransportHandle};
+use synod_kv::{Caller, Revision};
+use synod_transport::Lane;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::engine::RedbEngine;
 use crate::round_trip::MARK;
 use crate::server::FatalReason;
 use crate::service::Context;
@@ -52,13 +51,10 @@ struct Heard {
     hash: Option<u32>,
 }
 
-/// What it takes to answer others.
-#[derive(Clone, Debug)]
-pub(crate) struct Answering {
-    pub(crate) check: Arc<InitialCheck>,
-    pub(crate) reader: Reader<RedbEngine>,
-    pub(crate) transport: Arc<OnceLock<TransportHandle>>,
-}
+/// What it takes to answer others. The transport has it and may outlive the member by a moment, in
+/// which it must not hold the store.
+#[derive(Debug)]
+pub(crate) struct Answering(pub(crate) Weak<Context>);
 
 impl Answering {
     /// Answers a question or notes an answer; none if the frame is for others.
@@ -66,33 +62,34 @@ impl Answering {
         let ([MARK, kind], rest) = frame.split_first_chunk()? else { return None };
         let (revision, rest) = rest.split_first_chunk()?;
         let revision = u64::from_le_bytes(*revision);
+        let Some(context) = self.0.upgrade() else { return Some(()) };
         match (*kind, rest) {
-            (ASKED, []) => self.answer(from, revision),
+            (ASKED, []) => tell(context, from, revision),
             (TOLD, hash) => {
                 let hash = Some(u32::from_le_bytes(hash.try_into().ok()?));
-                self.check.note(from, Heard { revision, hash });
+                context.initial_check.note(from, Heard { revision, hash });
             }
-            (UNTOLD, []) => self.check.note(from, Heard { revision, hash: None }),
+            (UNTOLD, []) => context.initial_check.note(from, Heard { revision, hash: None }),
             _ => return None,
         }
         Some(())
     }
+}
 
-    fn answer(&self, to: u64, revision: u64) {
-        // Who is not answered asks again.
-        if self.check.is_busy.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let Self { check, reader, transport } = self.clone();
-        tokio::task::spawn_blocking(move || {
-            let at = i64::try_from(revision).ok().map(Revision::new);
-            let hash = at.and_then(|at| reader.hash_kv(&Caller::Internal, Some(at)).ok());
-            check.is_busy.store(false, Ordering::Release);
-            if let Some(transport) = transport.get() {
-                transport.send(to, Lane::Control, answer(revision, hash.map(|found| found.hash)));
-            }
-        });
+/// Answers a question.
+fn tell(context: Arc<Context>, to: u64, revision: u64) {
+    // Who is not answered asks again.
+    if context.initial_check.is_busy.swap(true, Ordering::AcqRel) {
+        return;
     }
+    tokio::task::spawn_blocking(move || {
+        let at = i64::try_from(revision).ok().map(Revision::new);
+        let hash = at.and_then(|at| context.reader.hash_kv(&Caller::Internal, Some(at)).ok());
+        context.initial_check.is_busy.store(false, Ordering::Release);
+        if let Some(transport) = context.transport.get() {
+            transport.send(to, Lane::Control, answer(revision, hash.map(|found| found.hash)));
+        }
+    });
 }
 
 impl InitialCheck {

@@ -27,7 +27,7 @@ use crate::engine::{EngineError, RedbEngine};
 use crate::events::EventLog;
 use crate::flush::{self, FlushHandle, Pace};
 use crate::http::Access;
-use crate::initial_check::Answering;
+use crate::initial_check::{Answering, InitialCheck};
 use crate::leadership::Leadership;
 use crate::listener::ListenError;
 use crate::listener::admission::Admission;
@@ -192,11 +192,7 @@ impl Member {
         let bad_frames = BadFrames { metrics: Arc::clone(&metrics), told: Mutex::new(None) };
         let tls: Arc<dyn PeerTls> = self.context.tls.clone();
         let comparison = Arc::clone(&self.context.comparison);
-        let answering = Answering {
-            check: Arc::clone(&self.context.initial_check),
-            reader: self.context.reader.clone(),
-            transport: Arc::clone(transport),
-        };
+        let answering = Answering(Arc::downgrade(&self.context));
         let started = Transport::start(
             who,
             TransportOptions { tls: Some(tls), ..TransportOptions::default() },
@@ -358,7 +354,7 @@ impl Parts {
             stopping: CancellationToken::new(),
             limits: config.limits.request,
             comparison,
-            initial_check: Arc::default(),
+            initial_check: InitialCheck::default(),
             admission: Arc::new(Admission::new(&config.limits)),
             access: Access::new(&config.http),
             passwords,

@@ -94,7 +94,7 @@ pub(crate) struct Context {
     /// Whether members have applied the same.
     pub(crate) comparison: Arc<Comparison>,
     /// Whether they were the same when this one started, if that is asked.
-    pub(crate) initial_check: Arc<InitialCheck>,
+    pub(crate) initial_check: InitialCheck,
     /// Who may connect, and what of requests is on its way in.
     pub(crate) admission: Arc<Admission>,
     /// Which web pages may speak to this member.
