@@ -71,8 +71,9 @@ impl Client {
         self.endpoints.addresses()
     }
 
-    /// A connection to each endpoint, in their order, for what measures members and not this client:
-    /// without token or limit of time, and nothing is asked again. Connected by its first request.
+    /// A connection to each endpoint, in their order, for what measures members and not this
+    /// client: without token or limit of time, and nothing is asked again. Connected by its first
+    /// request.
     pub fn channels(&self) -> impl Iterator<Item = Channel> {
         self.endpoints.channels()
     }

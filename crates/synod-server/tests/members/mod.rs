@@ -92,8 +92,8 @@ impl Members {
     }
 }
 
-/// Starts them on ports that were free a moment ago: if another process or test has taken one since,
-/// on others.
+/// Starts them on ports that were free a moment ago: if another process or test has taken one
+/// since, on others.
 async fn started(folder: &Path, flags: &[&str]) -> (Vec<ServerConfig>, Vec<Server>) {
     for attempt in 0..20 {
         let configs = configs(&folder.join(attempt.to_string()), flags);
