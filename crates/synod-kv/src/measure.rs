@@ -147,7 +147,9 @@ impl<'a, V: View> Measure<'a, V> {
             Assign::Set(value) => live_bytes(key, value),
             Assign::Keep => former,
         };
-        self.puts.insert(key, ANSWER_KEY_BYTES + bytes);
+        // Branches that exclude each other may put the same key.
+        let counts = self.puts.entry(key).or_default();
+        *counts = (*counts).max(ANSWER_KEY_BYTES + bytes);
         Ok(())
     }
 
@@ -171,7 +173,10 @@ impl<'a, V: View> Measure<'a, V> {
         let at = named.unwrap_or(self.current);
         let unchanged = self.puts.is_empty() && self.deleted == 0;
         let is_newest = named.is_none() || at == self.current && unchanged;
-        if at > self.current || range.count_only && is_newest {
+        // In the future or compacted: a command that gets here is refused for it. It need not be
+        // the branch that is taken.
+        let is_there = at <= self.current && at >= self.view.look(|state| state.meta.compact);
+        if !is_there || range.count_only && is_newest {
             return Ok(());
         }
         self.keys(range, at, is_newest)?;
