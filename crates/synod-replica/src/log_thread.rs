@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use synod_paxos::message::Learned;
@@ -66,15 +67,15 @@ pub(crate) struct LogWorld {
 
 /// Works until the queue of jobs is closed, or the log fails.
 pub(crate) fn run<D: Disk + Clone>(mut log: Log<D>, world: &LogWorld) {
-    if let Err(error) = world.work(&mut log) {
+    let mut spares = Spares::new();
+    if let Err(error) = world.work(&mut log, &mut spares) {
         // A driver that is gone needs no reason any more.
         world.done.send(Done::Failed(error));
     }
 }
 
 impl LogWorld {
-    fn work<D: Disk + Clone>(&self, log: &mut Log<D>) -> Result<(), LogError> {
-        let mut spares = Spares::new();
+    fn work<D: Disk + Clone>(&self, log: &mut Log<D>, spares: &mut Spares) -> Result<(), LogError> {
         let mut grown_at = log.status().end.to_u64();
         spares.keep_one(log);
         while let Some(first) = self.next_job() {
@@ -150,13 +151,13 @@ impl LogWorld {
 struct Spares {
     made: Receiver<io::Result<Spare>>,
     maker: Sender<io::Result<Spare>>,
-    ordered: bool,
+    making: Option<JoinHandle<()>>,
 }
 
 impl Spares {
     fn new() -> Self {
         let (maker, made) = crossbeam_channel::bounded(1);
-        Self { made, maker, ordered: false }
+        Self { made, maker, making: None }
     }
 
     /// Takes over a file that was made, and orders one if the log has none.
@@ -165,20 +166,30 @@ impl Spares {
         // if it cannot.
         if let Ok(Ok(spare)) = self.made.try_recv() {
             log.adopt_spare(spare);
-            self.ordered = false;
+            self.making = None;
         }
-        if self.ordered {
+        if self.making.is_some() {
             return;
         }
         let Some((mut disk, order)) = log.order_spare() else { return };
         let maker = self.maker.clone();
         let thread = std::thread::Builder::new().name("synod-spare".to_owned());
-        self.ordered = thread
+        self.making = thread
             .spawn(move || {
                 // Nobody takes it if the log has ended; the next opening finds the file.
                 let _ = maker.send(order.make(&mut disk));
             })
-            .is_ok();
+            .ok();
+    }
+}
+
+/// The folder is free when the log has ended: the maker has it, too, and works to its end.
+impl Drop for Spares {
+    fn drop(&mut self) {
+        if let Some(making) = self.making.take() {
+            // A maker that panicked has said so; the log makes its next file itself.
+            let _ = making.join();
+        }
     }
 }
 
