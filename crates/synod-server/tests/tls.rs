@@ -19,6 +19,8 @@ use certificates::{Authority, Pair, Subject};
 use clap::Parser;
 use synod_server::{Server, ServerConfig, ServerFlags};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -203,6 +205,34 @@ async fn revoked_clients_are_refused_on_every_listener() {
         }
     }
     stop(server).await;
+}
+
+/// Who looks at night must see it before clients do: also of a certificate taken up while running.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_time_until_a_certificate_ends_is_a_metric() {
+    let files = Files::new();
+    let flags = files.flags(&[CLIENTS, "--listen-metrics-urls=http://127.0.0.1:0"]);
+    let server = alone(files.dir(), &flags).await;
+    let address = server.metrics_addresses()[0];
+    let left = seconds_left(address).await;
+    assert!(left > 24 * 60 * 60, "{left} s");
+    let ended = Subject { name: "server", serial: 13, has_ended: true, ..Subject::default() };
+    files.ca.sign(files.dir(), "server", &ended);
+    let taken_up = async { while seconds_left(address).await > 0 {} };
+    timeout(PATIENCE, taken_up).await.expect("taken up in time");
+    stop(server).await;
+}
+
+/// What the metrics say of the certificate for clients.
+async fn seconds_left(metrics: SocketAddr) -> u64 {
+    const NAME: &str = "synod_tls_certificate_expiry_seconds{role=\"client\"} ";
+    let mut stream = TcpStream::connect(metrics).await.unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await.unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix(NAME));
+    line.unwrap_or_else(|| panic!("no {NAME} in {page}")).parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
