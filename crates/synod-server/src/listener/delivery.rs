@@ -126,9 +126,13 @@ mod tests {
 
     use hyper::rt::Executor;
     use tokio::sync::oneshot;
+    use tokio::time::timeout;
 
     use super::super::crew::Hands;
     use super::*;
+
+    /// Only a hang waits for it.
+    const PATIENCE: Duration = Duration::from_secs(30);
 
     /// A connection with a stream that is told of one thing; what wakes the stream.
     async fn connect(told: &Arc<AtomicUsize>) -> Waker {
@@ -151,6 +155,17 @@ mod tests {
         waker.await.unwrap()
     }
 
+    /// How often streams were told, once it is so often.
+    async fn told_at_least(told: &AtomicUsize, count: usize) -> usize {
+        let come = async {
+            while told.load(Ordering::SeqCst) < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, come).await.expect("told in time");
+        told.load(Ordering::SeqCst)
+    }
+
     #[tokio::test]
     async fn what_comes_in_does_not_wait_until_all_are_told() {
         const CONNECTIONS: usize = 1000;
@@ -160,17 +175,11 @@ mod tests {
             wakers.push(connect(&told).await);
         }
         delivery.wake(wakers.clone());
-        let mut first = 0;
-        while first == 0 {
-            tokio::task::yield_now().await;
-            first = told.load(Ordering::SeqCst);
-        }
+        let first = told_at_least(&told, 1).await;
         assert!(first < CONNECTIONS, "{first} were told before anybody else had a turn");
         // Those that wait to be told are told once; the others, again.
         delivery.wake(wakers);
-        while told.load(Ordering::SeqCst) < CONNECTIONS + first {
-            tokio::task::yield_now().await;
-        }
+        told_at_least(&told, CONNECTIONS + first).await;
         for _ in 0..CONNECTIONS {
             tokio::task::yield_now().await;
         }
