@@ -115,6 +115,8 @@ pub(crate) struct Process {
     pub(crate) answers: Answers,
     /// The group that is being synced: its last record, and what it read for others.
     syncing: Option<Group>,
+    /// How many groups were begun. So the end of one is not taken for the end of the next.
+    pub(crate) groups: u64,
     started: Micros,
     /// What it does about leases.
     pub(crate) expiring: Expiring,
@@ -303,6 +305,7 @@ impl Member {
             wishes: Wishes::default(),
             answers: Answers::default(),
             syncing: None,
+            groups: 0,
             started: start.now,
             expiring: Expiring::new(applied.time),
             look_at: Micros::MAX,
@@ -327,6 +330,11 @@ impl Process {
     /// Whether the log has something to do and does nothing yet.
     pub(crate) const fn log_is_due(&self) -> bool {
         self.syncing.is_none() && !self.wishes.jobs.is_empty()
+    }
+
+    /// Whether the disk is at work on a group.
+    pub(crate) const fn is_syncing(&self) -> bool {
+        self.syncing.is_some()
     }
 
     /// The log takes all jobs that wait. Gives whether it needs a sync.
@@ -359,6 +367,7 @@ impl Process {
         group.bounds = self.log.bounded(self.log_bytes_max, self.log_bytes_max * 2);
         let needs_sync = group.last.is_some();
         self.syncing = Some(group);
+        self.groups += 1;
         Ok(needs_sync)
     }
 

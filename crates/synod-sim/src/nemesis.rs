@@ -108,8 +108,8 @@ impl World {
         for member in 0..self.members.len() {
             let it = &mut self.members[member];
             it.trap = None;
-            it.disk_slowness = 1;
             it.disk.disarm();
+            self.speed_up(member);
             self.plan_in(0, Happening::Resume { member });
             let span = self.chance.below(100 * MILLISECOND);
             self.plan_in(span, Happening::Restart { member });

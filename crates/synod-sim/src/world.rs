@@ -32,7 +32,7 @@ pub(crate) enum Happening {
     /// A member's timer is due.
     Tick { member: usize, life: u64 },
     /// The time of a sync is over.
-    Synced { member: usize, life: u64 },
+    Synced { member: usize, life: u64, group: u64 },
     /// A member looks whether leases are due.
     Look { member: usize, life: u64 },
     /// The driver hears what the log did.
@@ -194,7 +194,7 @@ impl World {
             None => happening,
         };
         match happening {
-            Happening::Synced { member, life } => self.end_sync(member, life),
+            Happening::Synced { member, life, group } => self.end_sync(member, life, group),
             Happening::Checkpoint { member } => self.checkpoint(member),
             Happening::Restart { member } => self.restart(member),
             Happening::Resume { member } => self.resume(member),
@@ -218,7 +218,7 @@ impl World {
                 Ok(())
             }
             Happening::SpeedUp { member } => {
-                self.members[member].disk_slowness = 1;
+                self.speed_up(member);
                 Ok(())
             }
             input => match self.feed(input) {
@@ -447,19 +447,32 @@ impl World {
         match process.begin_group() {
             Err(error) => self.log_failed(member, &error),
             Ok(needs_sync) => {
+                let group = process.groups;
                 let mean = self.sync_mean * self.members[member].disk_slowness;
                 let span = self.machines.span(mean);
                 let span = if needs_sync { span } else { 10 };
-                self.plan_in(span, Happening::Synced { member, life });
+                self.plan_in(span, Happening::Synced { member, life, group });
                 Ok(())
             }
         }
     }
 
-    fn end_sync(&mut self, member: usize, life: u64) -> Result<(), String> {
+    /// The disk is as fast as planned, also for what it is at work on: a sync that was begun on a
+    /// slow one could last longer than the time for progress after everything was healed.
+    pub(crate) fn speed_up(&mut self, member: usize) {
+        self.members[member].disk_slowness = 1;
+        let Some(process) = &self.members[member].process else { return };
+        if process.is_syncing() {
+            let (life, group) = (process.life, process.groups);
+            let span = self.machines.span(self.sync_mean);
+            self.plan_in(span, Happening::Synced { member, life, group });
+        }
+    }
+
+    fn end_sync(&mut self, member: usize, life: u64, group: u64) -> Result<(), String> {
         let trap = self.members[member].trap;
         let Some(process) = &mut self.members[member].process else { return Ok(()) };
-        if process.life != life {
+        if process.life != life || process.groups != group || !process.is_syncing() {
             return Ok(());
         }
         if trap == Some(Trap::BeforeSync) {

@@ -52,6 +52,14 @@ fn members_that_lag_too_far_get_snapshots() {
     assert!(pages > 100 && installs > 5, "{pages} pages, {installs} installed");
 }
 
+/// A sync that was begun on a slow disk lasted for half a minute, past the healing of everything.
+#[test]
+fn a_disk_that_is_fast_again_ends_what_it_is_at_work_on() {
+    let report = run(17_952_938_101_910, &Options::default());
+    let report = report.unwrap_or_else(|violation| panic!("{violation}"));
+    assert!(report.acknowledged > 0, "{report:?}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_events() {
     for seed in 100..110 {
