@@ -217,9 +217,13 @@ impl Auth {
             Need::User => true,
             Need::Read(keys) => permissions().may_read(keys),
             Need::Write(keys) => permissions().may_write(keys),
-            Need::ReadLease(id) => leases.all_keys(*id, |key| permissions().may_read_key(key)),
-            Need::WriteLease(id) => leases.all_keys(*id, |key| permissions().may_write_key(key)),
-            Need::ReadLeases => leases.every_key(|key| permissions().may_read_key(key)),
+            Need::ReadLease(id) => permissions().may_read_all(|start| leases.key_from(*id, start)),
+            Need::WriteLease(id) => {
+                permissions().may_write_all(|start| leases.key_from(*id, start))
+            }
+            Need::ReadLeases => leases
+                .ids()
+                .all(|id| permissions().may_read_all(|start| leases.key_from(id, start))),
             Need::Itself(user) => user == name,
             Need::Role(role) => user.roles.contains(role),
             Need::Root | Need::Internal => false,

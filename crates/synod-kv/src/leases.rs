@@ -134,14 +134,14 @@ impl Leases {
         keys.filter(|key| after.is_none_or(|after| *key > after)).take(max).cloned().collect()
     }
 
-    /// Whether this holds for every key of a lease. It does if there is no such lease.
-    pub(crate) fn all_keys(&self, id: i64, mut holds: impl FnMut(&[u8]) -> bool) -> bool {
-        self.by_id.get(&id).is_none_or(|lease| lease.keys.all(&mut holds))
+    /// The first key of a lease that is not below `start`.
+    pub(crate) fn key_from(&self, id: i64, start: &[u8]) -> Option<&Bytes> {
+        self.by_id.get(&id)?.keys.from(start)
     }
 
-    /// Whether this holds for every key of every lease.
-    pub(crate) fn every_key(&self, mut holds: impl FnMut(&[u8]) -> bool) -> bool {
-        self.by_id.values().all(|lease| lease.keys.all(&mut holds))
+    /// All ids, upward.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = i64> {
+        self.by_id.keys().copied()
     }
 
     /// Up to `max` leases with an id above `after`, upward, with their deadlines.
@@ -182,11 +182,13 @@ impl Keys {
         }
     }
 
-    fn all(&self, holds: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+    fn from(&self, start: &[u8]) -> Option<&Bytes> {
         match self {
-            Self::None => true,
-            Self::One(key) => holds(key),
-            Self::Many(keys) => keys.iter().all(|key| holds(key)),
+            Self::None => None,
+            Self::One(key) => Some(key.as_ref()).filter(|key| &key[..] >= start),
+            Self::Many(keys) => {
+                keys.range::<[u8], _>((Bound::Included(start), Bound::Unbounded)).next()
+            }
         }
     }
 
@@ -265,6 +267,21 @@ mod tests {
             let due = leases.due(time_ms, leases_max, keys_max);
             assert_eq!(due, expected, "{time_ms} {leases_max} {keys_max}");
         }
+    }
+
+    #[test]
+    fn keys_are_found_from_a_start_on() {
+        let mut leases = Leases::default();
+        leases.set(1, terms(1));
+        for count in 0..=3 {
+            let found =
+                ["", "a", "b", "bb", "c", "d"].map(|start| leases.key_from(1, start.as_bytes()));
+            let letters = found.map(|key| key.map_or(' ', |key| char::from(key[0])));
+            let expected = ["      ", "aa    ", "aab   ", "aabcc "][count];
+            assert_eq!(String::from_iter(letters), expected, "{count} keys");
+            leases.attach(1, Bytes::from(["a", "b", "c", ""][count]));
+        }
+        assert_eq!(leases.key_from(2, b""), None, "there is no lease 2");
     }
 
     #[test]

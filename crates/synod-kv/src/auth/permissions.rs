@@ -48,12 +48,14 @@ impl Permissions {
         self.write.cover(keys)
     }
 
-    pub(crate) fn may_read_key(&self, key: &[u8]) -> bool {
-        self.read.around(key).is_some()
+    /// Whether all keys of a set may be read; `from` gives its first one that is not below a start.
+    pub(crate) fn may_read_all<'a>(&self, from: impl Fn(&[u8]) -> Option<&'a Bytes>) -> bool {
+        self.read.cover_all(from)
     }
 
-    pub(crate) fn may_write_key(&self, key: &[u8]) -> bool {
-        self.write.around(key).is_some()
+    /// The same for writes.
+    pub(crate) fn may_write_all<'a>(&self, from: impl Fn(&[u8]) -> Option<&'a Bytes>) -> bool {
+        self.write.cover_all(from)
     }
 }
 
@@ -108,9 +110,72 @@ impl Intervals {
         candidate.reaches(Bound::Included(key)).then_some(candidate)
     }
 
+    /// Whether each key of a set is in some interval: looks for one key in each interval instead of
+    /// at all keys, so a lease with a million of them costs no more than one with few.
+    fn cover_all<'a>(&self, from: impl Fn(&[u8]) -> Option<&'a Bytes>) -> bool {
+        let mut next = from(&[]);
+        while let Some(key) = next {
+            match self.around(key).map(|interval| &interval.end) {
+                None => return false,
+                Some(None) => return true,
+                Some(Some(end)) => next = from(end),
+            }
+        }
+        true
+    }
+
     /// Whether all keys of a range are in one interval. A range without keys counts as its start.
     fn cover(&self, keys: &KeyRange) -> bool {
         let around = self.around(keys.start().as_bytes());
         around.is_some_and(|interval| interval.reaches(keys.end_bound()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeSet;
+
+    use proptest::collection::{btree_set, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::auth::Access;
+
+    fn keys() -> impl Strategy<Value = KeyRange> {
+        let ends = prop_oneof![Just(String::new()), Just("\0".to_owned()), "[a-d]{1,2}"];
+        ("[a-d]{1,2}", ends).prop_map(|(key, end)| KeyRange::new(key.into(), end.into()).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn all_of_a_set_are_covered_as_each_by_itself(
+            ranges in vec(keys(), 0..5),
+            set in btree_set("[a-d]{1,3}", 0..6),
+        ) {
+            let set: BTreeSet<Bytes> = set.into_iter().map(Bytes::from).collect();
+            let ranges = ranges.into_iter();
+            let granted: Vec<Permission> =
+                ranges.filter_map(|keys| Permission::new(Access::Write, keys)).collect();
+            let merged = Permissions::merge(granted.iter());
+            let from = |start: &[u8]| set.iter().find(|key| &key[..] >= start);
+            let by_each = set.iter().all(|key| granted.iter().any(|it| it.keys.contains(key)));
+            prop_assert_eq!(merged.may_write_all(from), by_each);
+            prop_assert_eq!(merged.may_read_all(from), set.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_large_set_is_looked_at_once_for_each_interval() {
+        let set: BTreeSet<Bytes> = (0..10_000).map(|n| format!("a{n}").into()).collect();
+        let prefixes = ["a", "b"].map(|prefix| KeyRange::prefix(prefix.into()).unwrap());
+        let granted = prefixes.map(|keys| Permission::new(Access::Write, keys).unwrap());
+        let looks = Cell::new(0);
+        let from = |start: &[u8]| {
+            looks.set(looks.get() + 1);
+            set.range::<[u8], _>((Bound::Included(start), Bound::Unbounded)).next()
+        };
+        assert!(Permissions::merge(granted.iter()).may_write_all(from));
+        assert_eq!(looks.get(), 2);
     }
 }
