@@ -8,6 +8,7 @@ mod lines;
 mod objects;
 mod probes;
 mod refused;
+mod websocket;
 
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -16,6 +17,7 @@ use tonic::body::Body;
 
 pub(crate) use access::Access;
 pub(crate) use gateway::JSON_FACTOR;
+pub(crate) use websocket::Upgrades;
 
 use crate::service::{Scope, Services};
 use crate::tls::OverTls;
@@ -42,7 +44,11 @@ pub(crate) async fn answer(services: Services, request: Request<Body>) -> Respon
     let mut response = if request.method() == Method::OPTIONS {
         Response::new(Body::empty())
     } else if services.context().config.http.gateway && gateway::is_for(request.uri().path()) {
-        gateway::answer(services, request).await
+        if websocket::is_asked(&request) {
+            websocket::begin(services, request)
+        } else {
+            gateway::answer(services, request).await
+        }
     } else if request.uri().path() == "/version" {
         only_get(request.method()).unwrap_or_else(version)
     } else {

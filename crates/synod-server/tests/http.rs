@@ -13,6 +13,8 @@ mod names;
 mod ports;
 #[path = "http/probes.rs"]
 mod probes;
+#[path = "http/websocket.rs"]
+mod websocket;
 
 use std::net::SocketAddr;
 use std::time::Duration;

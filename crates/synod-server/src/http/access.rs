@@ -57,6 +57,11 @@ impl Access {
         Self { hosts: Allowed::new(hosts), origins: Allowed::new(origins) }
     }
 
+    /// Whether pages have to be named to speak to this member.
+    pub(super) fn names_origins(&self) -> bool {
+        self.origins != Allowed::All
+    }
+
     /// Lets a request without TLS in, or has the answer to it. Over TLS the host needs no check:
     /// the certificate has proven the name.
     pub(super) fn check(

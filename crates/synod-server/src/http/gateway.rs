@@ -34,9 +34,7 @@ pub(super) fn is_for(path: &str) -> bool {
 
 /// Answers a request of the gateway.
 pub(super) async fn answer(services: Services, request: Request<Body>) -> Response<Body> {
-    let path = request.uri().path();
-    let path = path.strip_prefix("/v3beta/").map_or_else(|| path.into(), |p| format!("/v3/{p}"));
-    let Some(call) = json::routed(&path) else {
+    let Some(call) = routed(request.uri().path()) else {
         return refused::response(&Status::not_found("Not Found"));
     };
     if request.method() != Method::POST {
@@ -52,8 +50,16 @@ pub(super) async fn answer(services: Services, request: Request<Body>) -> Respon
     answered.unwrap_or_else(|status| refused::response(&status))
 }
 
+/// The call that a path stands for.
+pub(super) fn routed(path: &str) -> Option<&'static Call> {
+    match path.strip_prefix("/v3beta/") {
+        Some(rest) => json::routed(&format!("/v3/{rest}")),
+        None => json::routed(path),
+    }
+}
+
 /// Bytes in base64 are a third longer, and names and numbers take their place.
-const fn json_bytes_max(limits: &Limits) -> usize {
+pub(super) const fn json_bytes_max(limits: &Limits) -> usize {
     2 * (limits.request_bytes_max + Limits::MESSAGE_OVERHEAD_BYTES)
 }
 
@@ -167,7 +173,10 @@ async fn collect(body: &mut Body, bytes_max: usize) -> Result<Bytes, Status> {
     Ok(all.freeze())
 }
 
-async fn next_frame(body: &mut Body) -> Option<Result<hyper::body::Frame<Bytes>, Status>> {
+/// The next piece of a body.
+pub(super) async fn next_frame(
+    body: &mut Body,
+) -> Option<Result<hyper::body::Frame<Bytes>, Status>> {
     std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
 }
 

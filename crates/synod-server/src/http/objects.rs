@@ -3,6 +3,9 @@
 use bytes::{Bytes, BytesMut};
 
 /// Finds where objects end. Whether they are good JSON is for others to say.
+///
+/// What is no object ends with its line, and so does a string: both are for others to refuse, and
+/// who sent them should not wait for it.
 #[derive(Debug)]
 pub(super) struct Objects {
     waiting: BytesMut,
@@ -41,7 +44,9 @@ impl Objects {
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, TooLong> {
         while let Some(byte) = self.waiting.get(self.seen) {
             self.seen += 1;
-            if self.ends(*byte) {
+            let byte = *byte;
+            if self.ends(byte) {
+                (self.depth, self.in_string, self.escaped) = (0, false, false);
                 let object = self.waiting.split_to(self.seen).freeze();
                 self.seen = 0;
                 return Ok(Some(object));
@@ -59,10 +64,11 @@ impl Objects {
         (!rest.trim_ascii().is_empty()).then_some(rest)
     }
 
-    /// Whether an object ends with this byte.
-    const fn ends(&mut self, byte: u8) -> bool {
+    /// Whether an object ends with this byte, or what is none.
+    fn ends(&mut self, byte: u8) -> bool {
         if self.in_string {
             match byte {
+                b'\n' => return true,
                 _ if self.escaped => self.escaped = false,
                 b'\\' => self.escaped = true,
                 b'"' => self.in_string = false,
@@ -71,6 +77,9 @@ impl Objects {
             return false;
         }
         match byte {
+            b'\n' if self.depth == 0 => {
+                return !self.waiting[..self.seen].trim_ascii().is_empty();
+            }
             b'"' => self.in_string = true,
             b'{' | b'[' => self.depth += 1,
             b'}' | b']' => {
@@ -120,5 +129,18 @@ mod tests {
         assert!(objects.next().unwrap().is_some());
         assert_eq!(objects.next(), Ok(None));
         assert_eq!(objects.rest().unwrap().trim_ascii(), b"x");
+    }
+
+    #[test]
+    fn what_is_no_object_is_not_waited_for_beyond_its_line() {
+        for line in ["hello\n", "1\n", "{\"key\": \"a\n"] {
+            let mut objects = Objects::new(100);
+            objects.push(b" \n\n{\n}");
+            assert_eq!(objects.next().unwrap().unwrap().trim_ascii(), b"{\n}", "{line:?}");
+            objects.push(line.as_bytes());
+            objects.push(b"{}");
+            assert_eq!(objects.next().unwrap().unwrap(), line.as_bytes(), "{line:?}");
+            assert_eq!(objects.next().unwrap().unwrap(), b"{}"[..], "{line:?}");
+        }
     }
 }

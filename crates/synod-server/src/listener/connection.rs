@@ -1,5 +1,7 @@
 //! One connection of a client: HTTP/1.1 or HTTP/2, told apart by their first bytes.
 //!
+//! HTTP/1.1 may become WebSocket, which then has the connection to itself.
+//!
 //! What a client can flood with, and what stops it:
 //!
 //! * bytes of a preface or of headers, one now and then: deadlines;
@@ -15,6 +17,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Request;
@@ -34,6 +37,7 @@ use super::crew::{Crew, Hands};
 use super::ending::Ending;
 use super::gathered::gather;
 use super::rewound::Rewound;
+use crate::http::Upgrades;
 use crate::service::{Services, is_watch};
 use crate::tls::OverTls;
 
@@ -75,6 +79,8 @@ where
     let message_bytes_max = door.limits.request.request_bytes_max + Limits::MESSAGE_OVERHEAD_BYTES;
     let crew = Crew::new();
     let streams = crew.clone();
+    let upgrades = Upgrades::default();
+    let upgraded = upgrades.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let elsewhere = if is_http2 && is_watch(&request) {
             streams.take_next();
@@ -82,6 +88,10 @@ where
         } else {
             Some(streams.elsewhere())
         };
+        if !is_http2 {
+            request.extensions_mut().insert(upgraded.clone());
+            request.extensions_mut().insert(Arc::clone(&pipe));
+        }
         if let Some(tls) = &tls {
             request.extensions_mut().insert(tls.clone());
             if let Some(certificate) = &tls.certificate {
@@ -117,12 +127,18 @@ where
         Ok(end.transpose().map(drop)?)
     } else {
         let connection = http1_builder().serve_connection(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
+        let mut connection = pin!(connection.with_upgrades());
         tokio::select! {
-            result = connection.as_mut() => return Ok(result?),
-            () = door.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            result = connection.as_mut() => result?,
+            () = door.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await?;
+            }
         }
-        Ok(connection.await?)
+        match upgrades.take() {
+            Some(session) => Ok(session.serve(door.stop.clone()).await?),
+            None => Ok(()),
+        }
     }
 }
 
