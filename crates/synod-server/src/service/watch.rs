@@ -7,6 +7,7 @@ mod body;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use synod_etcd::proto::etcdserverpb as pb;
@@ -48,22 +49,11 @@ impl WatchService {
 
     fn open(&self, request: Request<Streaming<pb::WatchRequest>>) -> Result<WatchBody, Refusal> {
         let caller = self.0.caller(&request)?;
-        let wants_leader = super::access::asks_for_leader(&request);
+        let leader_lost = super::access::asks_for_leader(&request)
+            .then(|| Box::pin(lost_leader(&self.0)) as LeaderLost);
         let (feed, asker) = self.0.watch(&caller);
         let context = Arc::clone(&self.0);
-        let reading = read(Arc::clone(&context), caller, request.into_inner(), asker.clone());
-        let reader = tokio::spawn(async move {
-            if wants_leader {
-                tokio::select! {
-                    () = reading => {}
-                    () = lost_leader(&context) => {
-                        asker.end(Refusal::new(EtcdError::NoLeader).into());
-                    }
-                }
-            } else {
-                reading.await;
-            }
-        });
+        let reader = tokio::spawn(read(context, caller, request.into_inner(), asker, leader_lost));
         Ok(WatchBody::new(feed, reader))
     }
 }
@@ -82,24 +72,53 @@ impl StreamingService<pb::WatchRequest> for WatchService {
 /// The messages that the gRPC library sends: the body goes another way.
 type Nothing = Empty<Result<pb::WatchResponse, Status>>;
 
+/// Ends when there has been no leader for long.
+type LeaderLost = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Reads what a client asks for. When it has no more to ask, its watches go on.
-async fn read(
+#[expect(clippy::manual_async_fn, reason = "it would hold its arguments twice, for each stream")]
+fn read(
     context: Arc<Context>,
     caller: Caller,
     mut requests: Streaming<pb::WatchRequest>,
     asker: watch::Asker,
-) {
-    loop {
-        match requests.message().await {
-            Ok(Some(request)) => {
-                // Boxed: a stream that asks for nothing keeps no room for what it takes.
-                if let Some(request) = Box::pin(understand(&context, &caller, request)).await {
-                    asker.ask(request).await;
-                }
+    mut leader_lost: Option<LeaderLost>,
+) -> impl Future<Output = ()> + Send + use<> {
+    async move {
+        let mut has_more = true;
+        loop {
+            let heard = tokio::select! {
+                heard = hear(&context, &caller, &mut requests, &asker), if has_more => heard,
+                () = ended(&mut leader_lost) => Err(Refusal::new(EtcdError::NoLeader).into()),
+            };
+            match heard {
+                Ok(more) => has_more = more,
+                Err(status) => return asker.end(status),
             }
-            Ok(None) => return std::future::pending().await,
-            Err(status) => return asker.end(status),
         }
+    }
+}
+
+/// Does what the next message asks for. Gives whether there may be more of them.
+async fn hear(
+    context: &Context,
+    caller: &Caller,
+    requests: &mut Streaming<pb::WatchRequest>,
+    asker: &watch::Asker,
+) -> Result<bool, Status> {
+    let Some(request) = requests.message().await? else { return Ok(false) };
+    // Boxed: a stream that asks for nothing keeps no room for what it takes.
+    if let Some(request) = Box::pin(understand(context, caller, request)).await {
+        asker.ask(request).await;
+    }
+    Ok(true)
+}
+
+/// Waits for what is there to wait for; for nothing, forever.
+async fn ended(leader_lost: &mut Option<LeaderLost>) {
+    match leader_lost {
+        Some(lost) => lost.await,
+        None => std::future::pending().await,
     }
 }
 
