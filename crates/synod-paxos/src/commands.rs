@@ -232,14 +232,15 @@ impl Replica {
 
 impl OwnCommands {
     /// Those that were lost do not stand in the way of others, or a member that gets one snapshot
-    /// after the other would take no more commands. They are bounded by themselves.
+    /// after the other would take no more commands. They are bounded by themselves; at that bound
+    /// one command at a time goes on, which ends them all when it is applied.
     fn has_room_for(&self, bytes: usize, count_max: usize, bytes_max: usize) -> bool {
         let (lost, lost_bytes) = self.lost;
+        let live = self.waiting.len() - lost;
         let live_bytes = (self.waiting_bytes - lost_bytes).saturating_add(bytes);
-        self.waiting.len() - lost < count_max
-            && live_bytes <= bytes_max
-            && lost <= count_max.saturating_mul(2)
-            && lost_bytes <= bytes_max.saturating_mul(2)
+        let lost_fit =
+            lost <= count_max.saturating_mul(2) && lost_bytes <= bytes_max.saturating_mul(2);
+        live < count_max && live_bytes <= bytes_max && (lost_fit || live == 0)
     }
 
     fn forget(&mut self, number: u64) -> Option<Own> {
@@ -343,15 +344,19 @@ impl OwnCommands {
 mod tests {
     use super::*;
 
-    /// Commands of so many bytes, sent in a stream.
+    fn unsent(payload: &'static [u8]) -> Own {
+        let payload = Bytes::from_static(payload);
+        Own { payload, sent: None, withdrawn: false, lost: false }
+    }
+
+    /// So many commands of four bytes, sent in a stream.
     fn sent(count: u64) -> OwnCommands {
         let ballot = Ballot { round: 1, replica: ReplicaId::new(2) };
         let mut own = OwnCommands::default();
         own.stream.ballot = ballot;
         for number in 1..=count {
-            let payload = Bytes::from_static(b"four");
-            own.waiting_bytes += payload.len();
-            let sent = Own { payload, sent: Some(ballot), withdrawn: false, lost: false };
+            let sent = Own { sent: Some(ballot), ..unsent(b"four") };
+            own.waiting_bytes += sent.payload.len();
             own.waiting.insert(number, sent);
             own.stream.unsettled.push_back((number - 1, number));
             own.last_number = number;
@@ -382,10 +387,23 @@ mod tests {
     }
 
     #[test]
-    fn the_lost_are_bounded_too() {
+    fn the_lost_are_bounded_and_one_command_at_a_time_ends_them() {
         let mut own = sent(5);
         own.lose_sent(Ballot::default());
-        assert!(!own.has_room_for(1, 2, 1_000) && !own.has_room_for(1, 1_000, 9));
         assert!(own.has_room_for(1, 3, 10));
+        let bounds = [(2, 1_000), (1_000, 9)];
+        for (count_max, bytes_max) in bounds {
+            assert!(own.has_room_for(1, count_max, bytes_max));
+        }
+        let sixth = Own { sent: Some(own.stream.ballot), ..unsent(b"six") };
+        own.waiting_bytes += sixth.payload.len();
+        own.waiting.insert(6, sixth);
+        own.stream.unsettled.push_back((5, 6));
+        for (count_max, bytes_max) in bounds {
+            assert!(!own.has_room_for(1, count_max, bytes_max));
+        }
+        own.settle(6, Time::default());
+        own.check_invariants();
+        assert!(own.waiting.is_empty());
     }
 }
