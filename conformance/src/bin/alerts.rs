@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::ensure;
 use clap::Parser;
 use conformance::alerts::{
-    ONE_DOWN, OVERWRITTEN, Recording, TWO_DOWN, judge, other_types, readable, record,
+    ONE_DOWN, OVERWRITTEN, Phase, Recording, TWO_DOWN, judge, other_types, readable, record,
 };
 use conformance::cluster::{Cluster, MEMBERS, Program};
 use conformance::http::ask;
@@ -42,7 +42,8 @@ async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir_in(&arguments.folder)?;
 
     let all: Vec<usize> = (0..MEMBERS).collect();
-    record(&cluster, &all, true, &mut recording).await?;
+    let slow = record(&cluster, &all, true, &mut recording).await?;
+    let mut phases = vec![Phase { alerts: &[], slow }];
     let page = ask(cluster.members()[0].client_port, "GET", "/metrics", "")?.body;
     readable(&arguments.promtool, &page, folder.path())?;
     println!("Prometheus reads the page");
@@ -54,20 +55,22 @@ async fn main() -> anyhow::Result<()> {
     for at in &up {
         cluster.wait_ready(*at).await?;
     }
-    record(&cluster, &up, true, &mut recording).await?;
+    let slow = record(&cluster, &up, true, &mut recording).await?;
+    phases.push(Phase { alerts: ONE_DOWN, slow });
     let second = cluster.leader().await?;
     cluster.kill_member(second)?;
     let up: Vec<usize> = up.into_iter().filter(|at| *at != second).collect();
     no_leader(&cluster, up[0]).await?;
-    record(&cluster, &up, false, &mut recording).await?;
+    let slow = record(&cluster, &up, false, &mut recording).await?;
+    phases.push(Phase { alerts: TWO_DOWN, slow });
 
     for rules in &arguments.rules {
-        let judged = |recording: &Recording, phases: &[&[_]]| {
+        let judged = |recording: &Recording, phases: &[Phase]| {
             judge(&arguments.promtool, rules, recording, phases, folder.path())
         };
-        judged(&recording, &[&[], ONE_DOWN, TWO_DOWN])?;
+        judged(&recording, &phases)?;
         println!("{}: silent when all is well, right with one and two down", rules.display());
-        judged(&well.overwritten(), &[OVERWRITTEN])?;
+        judged(&well.overwritten(), &[Phase { alerts: OVERWRITTEN, slow: false }])?;
         println!("{}: right with everything slow, full and failing", rules.display());
     }
     Ok(())
