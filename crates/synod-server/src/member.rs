@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use synod_etcd::Limits;
 use synod_kv::{Reader, SnapshotOrigin, StorageError, Store};
 use synod_paxos::{Identity, Incarnation, Peer, Recovered, ReplicaId};
 use synod_replica::log::OpenError;
@@ -284,6 +285,7 @@ fn identity(config: &ServerConfig, incarnation: Incarnation) -> io::Result<Ident
 
 fn runtime_options(config: &ServerConfig) -> RuntimeOptions {
     let paxos = synod_paxos::Options::default();
+    let limits = &config.limits.request;
     let keep_bytes = usize::try_from(config.log_keep_bytes).unwrap_or(usize::MAX);
     RuntimeOptions {
         paxos: synod_paxos::Options {
@@ -293,6 +295,8 @@ fn runtime_options(config: &ServerConfig) -> RuntimeOptions {
             cache_bytes_max: paxos.cache_bytes_max.min(keep_bytes),
             ..paxos
         },
+        // What the door lets in fits.
+        payload_bytes_max: limits.request_bytes_max + Limits::MESSAGE_OVERHEAD_BYTES,
         log_bytes_max: config.log_keep_bytes,
         request_timeout: config.request_timeout(),
         ..RuntimeOptions::default()

@@ -8,6 +8,7 @@
 //! `docs/metrics.md`, which a test compares with the page.
 
 mod calls;
+mod clients;
 mod histogram;
 mod messages;
 mod operations;

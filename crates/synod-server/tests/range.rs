@@ -3,6 +3,8 @@
 
 #[path = "range/calls.rs"]
 mod calls;
+#[path = "range/largest.rs"]
+mod largest;
 mod members;
 #[path = "range/writes.rs"]
 mod writes;

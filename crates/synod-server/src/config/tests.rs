@@ -127,7 +127,7 @@ fn what_is_wrong_is_named_with_its_flag() {
         (&["--auth-token=jwt,sign-method"], "auth: invalid auth options"),
         (&["--auth-token=jwt,ttl=1s,ttl=2s"], "auth: invalid auth options"),
         (&["--bcrypt-cost=32"], "--bcrypt-cost is 32, but must be from 4 to 31"),
-        (&["--max-request-bytes=0"], "--max-request-bytes is 0, but must be from 1 to 8388608"),
+        (&["--max-request-bytes=0"], "--max-request-bytes is 0, but must be from 1 to 12582912"),
         (&["--tls-min-version=TLS1.1"], "unexpected TLS version \"TLS1.1\" (must be one of: "),
         (
             &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],

@@ -17,6 +17,7 @@ use synod_etcd::json::{self, Streaming};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use super::clients::Clients;
 use super::histogram::{Call, Histogram};
 use super::messages::Messages;
 
@@ -24,6 +25,8 @@ use super::messages::Messages;
 #[derive(Debug)]
 pub(crate) struct Calls {
     rows: Vec<Row>,
+    /// Which clients called.
+    pub(crate) clients: Clients,
     /// Bytes of messages that clients sent.
     pub(crate) received_bytes: AtomicU64,
     /// Bytes of messages that clients were sent.
@@ -69,7 +72,12 @@ pub(crate) const CODES: [&str; 17] = [
 impl Default for Calls {
     fn default() -> Self {
         let rows = (0..=json::calls().len()).map(|_| Row::default()).collect();
-        Self { rows, received_bytes: AtomicU64::default(), sent_bytes: AtomicU64::default() }
+        Self {
+            rows,
+            clients: Clients::default(),
+            received_bytes: AtomicU64::default(),
+            sent_bytes: AtomicU64::default(),
+        }
     }
 }
 
@@ -78,6 +86,9 @@ impl Calls {
     pub(crate) fn begin(self: &Arc<Self>, request: Request<Body>) -> (Request<Body>, Begun) {
         let row = json::position(request.uri().path()).unwrap_or(self.rows.len() - 1);
         count(&self.rows[row].started, 1);
+        let call = json::calls().get(row);
+        let is_stream = call.is_some_and(|call| call.streaming() != Streaming::Unary);
+        self.clients.count(request.headers(), is_stream);
         let begun = Begun { calls: Arc::clone(self), row, start: Instant::now(), ended: false };
         let (calls, messages) = (Arc::clone(self), Messages::default());
         let request =

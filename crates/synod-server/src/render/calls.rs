@@ -21,6 +21,11 @@ pub(super) fn render(page: &mut Page, context: &Context) {
         }
     }
     handled(page, context);
+    let name = "etcd_server_client_requests_total";
+    page.head(name, "counter", "Calls by the version that clients say they are made for.");
+    for (version, kind, count) in calls.clients.read() {
+        page.line(name, &format!("client_api_version=\"{version}\",type=\"{kind}\""), count);
+    }
     let received = calls.received_bytes.load(Ordering::Relaxed);
     let name = "etcd_network_client_grpc_received_bytes_total";
     page.counter(name, "Bytes of clients' messages.", received);

@@ -74,6 +74,8 @@ async fn calls_are_counted_from_begin_to_end_and_by_what_they_carry() {
         client.post("/v3/kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#).await;
     }
     client.post("/v3/kv/range", "{}").await;
+    let with_version = [("grpc-metadata-client-api-version", "3.6")];
+    client.first_line("/v3/lease/keepalive", &with_version, r#"{"ID":"1"}"#).await;
     let page = client.get("/metrics").await.text;
     let labels = |method| {
         format!("grpc_method=\"{method}\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"}}")
@@ -88,8 +90,12 @@ async fn calls_are_counted_from_begin_to_end_and_by_what_they_carry() {
         format!("grpc_server_handled_total{{grpc_code=\"InvalidArgument\",{range} 1\n"),
         format!("grpc_server_msg_sent_total{{{range} 0\n"),
         format!("grpc_server_handled_total{{grpc_code=\"OK\",{range} 0\n"),
-        // Three puts of ten bytes; the range is empty.
-        "\netcd_network_client_grpc_received_bytes_total 30\n".to_owned(),
+        // Three puts of ten bytes and a keep-alive of two; the range is empty.
+        "\netcd_network_client_grpc_received_bytes_total 32\n".to_owned(),
+        "etcd_server_client_requests_total{client_api_version=\"3.6\",type=\"stream\"} 1\n"
+            .to_owned(),
+        "etcd_server_client_requests_total{client_api_version=\"unknown\",type=\"unary\"} 4\n"
+            .to_owned(),
         "grpc_server_started_total{grpc_method=\"Watch\",grpc_service=\"etcdserverpb.Watch\",\
          grpc_type=\"bidi_stream\"} 0\n"
             .to_owned(),
