@@ -3,34 +3,63 @@
 
 use bytes::{BufMut, Bytes};
 use prost::Message;
+use prost::encoding::int64;
 use tonic::codec::{BufferSettings, Codec};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use super::block::{Block, decode_events};
 use crate::proto::etcdserverpb as pb;
 
-/// A message to a client that watches.
+/// A message to a client that watches, and the same one to others of its watches.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WatchReply {
     /// All but the events.
     pub head: pb::WatchResponse,
+    /// More watches: each gets a message that differs in its id alone.
+    pub others: Vec<i64>,
     /// The events, encoded.
     pub events: Vec<Bytes>,
 }
 
+/// What comes before the events in the messages of a reply.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Heads {
+    /// All but the id of the watch, encoded.
+    shared: Vec<u8>,
+}
+
+/// The field of [`pb::WatchResponse`] that holds the id of the watch.
+const WATCH_ID_FIELD: u32 = 2;
+
 impl WatchReply {
-    /// How long it is as a message.
+    /// A message to one watch.
     #[must_use]
-    pub fn encoded_len(&self) -> usize {
-        self.head.encoded_len() + self.events.iter().map(Bytes::len).sum::<usize>()
+    pub const fn to_one(head: pb::WatchResponse, events: Vec<Bytes>) -> Self {
+        Self { head, others: Vec::new(), events }
     }
 
-    /// Writes the message but for its events.
-    pub fn write_head(&self, out: &mut impl BufMut) {
-        self.head.encode_raw(out);
+    /// How many messages it is: one for each of its watches.
+    #[must_use]
+    pub const fn messages(&self) -> usize {
+        1 + self.others.len()
     }
 
-    /// The message in full, for who sends it in another form.
+    /// The watch that gets the message of this number.
+    #[must_use]
+    pub fn watch_id(&self, message: usize) -> i64 {
+        message.checked_sub(1).map_or(self.head.watch_id, |other| self.others[other])
+    }
+
+    /// Encodes what its messages have in common.
+    #[must_use]
+    pub fn heads(&mut self) -> Heads {
+        let watch_id = std::mem::take(&mut self.head.watch_id);
+        let shared = self.head.encode_to_vec();
+        self.head.watch_id = watch_id;
+        Heads { shared }
+    }
+
+    /// The first of its messages in full, for who sends it in another form.
     #[must_use]
     pub fn into_message(self) -> pb::WatchResponse {
         let events = self.events.concat();
@@ -40,13 +69,36 @@ impl WatchReply {
     }
 }
 
+impl Heads {
+    /// How long the head of a watch's message is.
+    #[must_use]
+    pub fn len_for(&self, watch_id: i64) -> usize {
+        self.shared.len()
+            + if watch_id == 0 { 0 } else { int64::encoded_len(WATCH_ID_FIELD, &watch_id) }
+    }
+
+    /// How long the longest head is.
+    #[must_use]
+    pub fn len_max(&self) -> usize {
+        self.len_for(-1)
+    }
+
+    /// Writes it. The id comes last, as fields may.
+    pub fn write(&self, watch_id: i64, out: &mut impl BufMut) {
+        out.put_slice(&self.shared);
+        if watch_id != 0 {
+            int64::encode(WATCH_ID_FIELD, &watch_id, out);
+        }
+    }
+}
+
 /// Cuts the events of one revision into messages shorter than `bytes_max`, if one event is not
 /// longer by itself. As etcd does, all but the last one say that more follows.
 #[must_use]
 pub fn fragments(head: &pb::WatchResponse, block: &Block, bytes_max: usize) -> Vec<WatchReply> {
     let whole = head.encoded_len() + block.len();
     if whole < bytes_max || block.events() < 2 {
-        return vec![WatchReply { head: head.clone(), events: vec![block.bytes()] }];
+        return vec![WatchReply::to_one(head.clone(), vec![block.bytes()])];
     }
     let head = pb::WatchResponse { fragment: true, ..head.clone() };
     let mut replies: Vec<WatchReply> = Vec::new();
@@ -57,7 +109,7 @@ pub fn fragments(head: &pb::WatchResponse, block: &Block, bytes_max: usize) -> V
             Some(reply) if bytes < bytes_max => reply.events.push(event),
             _ => {
                 bytes = head.encoded_len() + event.len();
-                replies.push(WatchReply { head: head.clone(), events: vec![event] });
+                replies.push(WatchReply::to_one(head.clone(), vec![event]));
             }
         }
     }
@@ -123,16 +175,32 @@ mod tests {
     fn head_and_events_are_the_message() {
         let encoded: Vec<Bytes> =
             events().iter().map(|event| encode_event(event, Some(kv("p", 1)))).collect();
-        let reply = WatchReply { head: head(), events: vec![Block::of(&encoded).bytes()] };
+        let reply = WatchReply::to_one(head(), vec![Block::of(&encoded).bytes()]);
         let mut bytes = reply.head.encode_to_vec();
         bytes.extend(reply.events.concat());
-        assert_eq!(bytes.len(), reply.encoded_len());
         let message = reply.into_message();
         assert_eq!(message.encode_to_vec(), bytes, "as prost writes it");
         assert_eq!(message.events.len(), 3);
         assert_eq!(message.events[1].r#type(), mvccpb::event::EventType::Delete);
         assert_eq!(message.events[2].kv.as_ref().unwrap().key, "c");
         assert_eq!(message.events[2].prev_kv, Some(kv("p", 1).into()));
+    }
+
+    #[test]
+    fn messages_to_several_watches_differ_in_the_id() {
+        let ids = [-1, 0, 1, 127, 128, i64::MAX, i64::MIN];
+        let others = ids[1..].to_vec();
+        let mut reply = WatchReply { head: head(), others, events: Vec::new() };
+        let heads = reply.heads();
+        assert_eq!((reply.messages(), &reply.head), (ids.len(), &head()));
+        for (at, watch_id) in ids.into_iter().enumerate() {
+            assert_eq!(reply.watch_id(at), watch_id);
+            let mut bytes = Vec::new();
+            heads.write(watch_id, &mut bytes);
+            assert_eq!(bytes.len(), heads.len_for(watch_id));
+            let expected = pb::WatchResponse { watch_id, ..head() };
+            assert_eq!(bytes, expected.encode_to_vec(), "as prost writes it");
+        }
     }
 
     #[test]
@@ -146,7 +214,9 @@ mod tests {
             let last = replies.len() - 1;
             for (at, reply) in replies.iter().enumerate() {
                 assert_eq!(reply.head.fragment, at < last);
-                assert!(reply.encoded_len() < bytes_max || reply.events.len() == 1);
+                let bytes = reply.events.iter().map(Bytes::len).sum::<usize>();
+                let bytes = reply.head.encoded_len() + bytes;
+                assert!(bytes < bytes_max || reply.events.len() == 1);
             }
             let all: Vec<Bytes> = replies.into_iter().flat_map(|reply| reply.events).collect();
             assert_eq!(all.concat(), block.bytes());

@@ -37,6 +37,8 @@ struct Gathering<S> {
 
 /// What waits at most. More goes to the socket at once.
 const BYTES_MAX: usize = 64 << 10;
+/// Of what comes in such parts there is more.
+const LARGE_BYTES: usize = 8 << 10;
 /// A connection that has nothing to send keeps no more than this.
 const IDLE_BYTES_MAX: usize = 512;
 
@@ -65,6 +67,10 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
             if bytes.len() > BYTES_MAX {
                 return Pin::new(&mut self.stream).poll_write(context, bytes);
             }
+        }
+        // More will follow: growing step by step would copy what is there each time.
+        if bytes.len() >= LARGE_BYTES {
+            self.bytes.reserve_exact(BYTES_MAX - self.bytes.len());
         }
         self.bytes.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))

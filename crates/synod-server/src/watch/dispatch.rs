@@ -7,7 +7,7 @@ use synod_kv::{Engine, Event, KeyValue, ReadError, Revision, StorageError};
 
 use super::hub::{Hub, HubOptions, Place, Stream, Watch};
 use super::index::Index;
-use super::outlet::{ENTRY_BYTES, Events, Figures, Outgoing};
+use super::outlet::{ENTRY_BYTES, Events, Figures, OTHER_BYTES, Outgoing};
 
 /// To whom events go, and from which cursors on.
 #[derive(Clone, Copy, Debug)]
@@ -148,11 +148,6 @@ impl Offer<'_> {
             return;
         }
         let stream = &mut self.streams[one.stream];
-        let shared = match stream.pending.last() {
-            Some(Outgoing::Events(last)) => Arc::ptr_eq(&last.block, block),
-            _ => false,
-        };
-        let bytes = ENTRY_BYTES + if shared { 0 } else { block.len() };
         let room = stream.room.get_or_insert_with(|| {
             // One message always fits into an outlet with nothing in it, however large.
             let max = self.options.limit(self.figures);
@@ -162,11 +157,24 @@ impl Offer<'_> {
             self.full.push(watch);
             return;
         }
-        *room = room.saturating_sub(bytes);
         one.is_quiet = false;
+        let alike = match stream.pending.last_mut() {
+            Some(Outgoing::Events(last)) if Arc::ptr_eq(&last.block, block) => Some(last),
+            _ => None,
+        };
+        let is_first = alike.is_none();
+        if let Some(alike) = alike.filter(|last| !(last.fragment || one.fragment)) {
+            alike.others.push(one.id);
+            alike.bytes += OTHER_BYTES;
+            *room = room.saturating_sub(OTHER_BYTES);
+            return;
+        }
+        let bytes = ENTRY_BYTES + if is_first { block.len() } else { 0 };
+        *room = room.saturating_sub(bytes);
         stream.touch(one.stream, self.touched);
         stream.pending.push(Outgoing::Events(Events {
             watch_id: one.id,
+            others: Vec::new(),
             revision: self.revision,
             block: Arc::clone(block),
             fragment: one.fragment,

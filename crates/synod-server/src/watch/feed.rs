@@ -77,14 +77,16 @@ impl Feed {
             }
             AnswerKind::Progress => head,
         };
-        WatchReply { head, events: Vec::new() }
+        WatchReply::to_one(head, Vec::new())
     }
 
-    fn events(&mut self, all: &[Events]) -> WatchReply {
-        let last = all.last().expect("events are taken at least one at a time");
+    fn events(&mut self, mut all: Vec<Events>) -> WatchReply {
+        let last = all.last_mut().expect("events are taken at least one at a time");
         let head = self.head(last.watch_id, last.revision);
         if !last.fragment {
-            return WatchReply { head, events: all.iter().map(|one| one.block.bytes()).collect() };
+            let others = std::mem::take(&mut last.others);
+            let events = all.iter().map(|one| one.block.bytes()).collect();
+            return WatchReply { head, others, events };
         }
         self.fragments = fragments(&head, &last.block, self.message_bytes_max).into();
         self.fragments.pop_front().expect("a message is cut into at least one")
@@ -107,7 +109,7 @@ impl Stream for Feed {
             self.watches.has_room(&self.outlet);
         }
         Poll::Ready(Some(match std::task::ready!(taken) {
-            Ok(Taken::Events(all)) => Ok(self.events(&all)),
+            Ok(Taken::Events(all)) => Ok(self.events(all)),
             Ok(Taken::Answer(answer)) => Ok(self.answer(answer)),
             Err(status) => {
                 self.has_ended = true;

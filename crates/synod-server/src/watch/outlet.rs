@@ -22,10 +22,12 @@ pub(super) enum Outgoing {
     Answer(Answer),
 }
 
-/// The events of one revision for one watch.
+/// The events of one revision for one watch, or for several that are told the same.
 #[derive(Clone, Debug)]
 pub(super) struct Events {
     pub(super) watch_id: i64,
+    /// The other watches. Those whose events may come in several messages stand alone.
+    pub(super) others: Vec<i64>,
     pub(super) revision: Revision,
     pub(super) block: Arc<Block>,
     /// They may come in several messages.
@@ -54,7 +56,7 @@ pub(super) enum AnswerKind {
     Progress,
 }
 
-/// What is taken at once: one answer, or events of one watch that go into one message.
+/// What is taken at once: one answer, or events that go into one message of each of their watches.
 #[derive(Debug)]
 pub(super) enum Taken {
     Events(Vec<Events>),
@@ -66,6 +68,8 @@ pub(super) enum Taken {
 pub(super) const ANSWERS_MAX: usize = 64;
 /// A place in the queue.
 pub(super) const ENTRY_BYTES: usize = 64;
+/// One more watch in such a place.
+pub(super) const OTHER_BYTES: usize = 16;
 /// Events of several revisions share a message up to this size. Clients of some languages take no
 /// more than 4 MiB.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -137,7 +141,7 @@ impl Outlet {
         let (mut events, mut bytes) = (0, 0);
         for one in all.iter() {
             if let Outgoing::Events(one) = one {
-                events += one.block.events();
+                events += one.count();
                 bytes += one.bytes;
             }
         }
@@ -203,7 +207,7 @@ impl Outlet {
             *room = true;
         }
         drop(state);
-        let count = events.iter().map(|one| one.block.events()).sum();
+        let count = events.iter().map(Events::count).sum();
         self.figures.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.figures.pending.fetch_sub(count, Ordering::Relaxed);
         self.figures.sent.fetch_add(count, Ordering::Relaxed);
@@ -211,15 +215,25 @@ impl Outlet {
     }
 }
 
+impl Events {
+    /// How many there are, each counted for each watch that is told of it.
+    fn count(&self) -> usize {
+        self.block.events() * (1 + self.others.len())
+    }
+
+    /// Whether those of a later revision may go into the same messages.
+    fn may_share_with(&self, next: &Self) -> bool {
+        !self.fragment && self.watch_id == next.watch_id && self.others == next.others
+    }
+}
+
 impl State {
     /// These events, and those behind them that may share their message.
     fn take_with(&mut self, first: Events) -> Vec<Events> {
-        let (watch_id, fragment) = (first.watch_id, first.fragment);
         let mut length = first.block.len();
         let mut events = vec![first];
-        while !fragment
-            && let Some(Outgoing::Events(next)) = self.queue.front()
-            && next.watch_id == watch_id
+        while let Some(Outgoing::Events(next)) = self.queue.front()
+            && events[0].may_share_with(next)
             && length + next.block.len() <= MESSAGE_BYTES_MAX
         {
             length += next.block.len();
@@ -249,7 +263,7 @@ impl Drop for Outlet {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         let events = state.queue.iter().map(|one| match one {
-            Outgoing::Events(one) => one.block.events(),
+            Outgoing::Events(one) => one.count(),
             Outgoing::Answer(_) => 0,
         });
         self.figures.pending.fetch_sub(events.sum(), Ordering::Relaxed);

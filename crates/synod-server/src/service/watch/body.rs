@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hyper::body::Frame;
-use synod_etcd::watch::WatchReply;
+use synod_etcd::watch::{Heads, WatchReply};
 use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::codegen::tokio_stream::Stream;
@@ -21,10 +21,23 @@ use crate::watch::Feed;
 pub(super) struct WatchBody {
     feed: Feed,
     reader: JoinHandle<()>,
+    /// Whose messages are not all written. Boxed: most streams have none, and there are many.
+    sending: Option<Box<Sending>>,
     /// What is to be sent before more is asked for.
     pieces: VecDeque<Bytes>,
     end: Option<Status>,
     has_ended: bool,
+}
+
+/// A reply on its way.
+struct Sending {
+    reply: WatchReply,
+    heads: Heads,
+    /// The length of its events, and of those among them that are copied.
+    events_bytes: usize,
+    small_bytes: usize,
+    /// How many of its messages are written.
+    written: usize,
 }
 
 /// What comes before each message: no compression, and its length.
@@ -37,7 +50,8 @@ const PIECE_BYTES: usize = 32 << 10;
 impl WatchBody {
     /// The messages of a feed, for as long as somebody reads what the client asks.
     pub(super) const fn new(feed: Feed, reader: JoinHandle<()>) -> Self {
-        Self { feed, reader, pieces: VecDeque::new(), end: None, has_ended: false }
+        let pieces = VecDeque::new();
+        Self { feed, reader, sending: None, pieces, end: None, has_ended: false }
     }
 
     /// The next piece; none if there is nothing to say now, or at the end.
@@ -51,10 +65,20 @@ impl WatchBody {
     /// Makes pieces of what is there.
     fn gather(&mut self, context: &mut Context<'_>) {
         let mut piece = BytesMut::new();
-        while self.pieces.is_empty() && piece.len() < PIECE_BYTES {
+        if let Some(mut sending) = self.sending.take() {
+            sending.write_on(&mut piece, &mut self.pieces);
+            self.sending = Some(sending).filter(|sending| !sending.is_written());
+        }
+        while self.pieces.is_empty() && self.sending.is_none() && piece.len() < PIECE_BYTES {
             match Pin::new(&mut self.feed).poll_next(context) {
                 Poll::Pending => break,
-                Poll::Ready(Some(Ok(reply))) => write(&reply, &mut piece, &mut self.pieces),
+                Poll::Ready(Some(Ok(reply))) => {
+                    let mut sending = Sending::new(reply);
+                    sending.write_on(&mut piece, &mut self.pieces);
+                    if !sending.is_written() {
+                        self.sending = Some(Box::new(sending));
+                    }
+                }
                 Poll::Ready(Some(Err(status))) => {
                     self.end = Some(status);
                     break;
@@ -71,22 +95,49 @@ impl WatchBody {
     }
 }
 
-/// Writes a message behind those of the piece. If it has large events, the piece ends before them.
-fn write(reply: &WatchReply, piece: &mut BytesMut, pieces: &mut VecDeque<Bytes>) {
-    let length = reply.encoded_len();
-    let large = reply.events.iter().filter(|event| event.len() >= LARGE_BYTES);
-    piece.reserve(HEAD_BYTES + length - large.map(Bytes::len).sum::<usize>());
-    piece.put_u8(0);
-    piece.put_u32(u32::try_from(length).expect("an outlet holds less than 4 GiB"));
-    reply.write_head(piece);
-    for event in &reply.events {
-        if event.len() < LARGE_BYTES {
-            piece.put_slice(event);
-        } else {
-            if !piece.is_empty() {
-                pieces.push_back(piece.split().freeze());
+impl Sending {
+    fn new(mut reply: WatchReply) -> Self {
+        let heads = reply.heads();
+        let lengths = || reply.events.iter().map(Bytes::len);
+        let events_bytes = lengths().sum();
+        let small_bytes = lengths().filter(|length| *length < LARGE_BYTES).sum();
+        Self { heads, events_bytes, small_bytes, written: 0, reply }
+    }
+
+    fn is_written(&self) -> bool {
+        self.written == self.reply.messages()
+    }
+
+    /// Writes messages behind those of the piece until it is full: all, or at least one.
+    fn write_on(&mut self, piece: &mut BytesMut, pieces: &mut VecDeque<Bytes>) {
+        let each = HEAD_BYTES + self.heads.len_max() + self.small_bytes;
+        let left = self.reply.messages() - self.written;
+        let has_large = self.small_bytes < self.events_bytes;
+        let room = if has_large { 0 } else { PIECE_BYTES.saturating_sub(piece.len()) };
+        let fit = (room / each).clamp(1, left);
+        piece.reserve(fit * each);
+        for _ in 0..fit {
+            self.write_next(piece, pieces);
+        }
+    }
+
+    /// Writes a message. If it has large events, the piece ends before them.
+    fn write_next(&mut self, piece: &mut BytesMut, pieces: &mut VecDeque<Bytes>) {
+        let watch_id = self.reply.watch_id(self.written);
+        self.written += 1;
+        let length = self.heads.len_for(watch_id) + self.events_bytes;
+        piece.put_u8(0);
+        piece.put_u32(u32::try_from(length).expect("an outlet holds less than 4 GiB"));
+        self.heads.write(watch_id, piece);
+        for event in &self.reply.events {
+            if event.len() < LARGE_BYTES {
+                piece.put_slice(event);
+            } else {
+                if !piece.is_empty() {
+                    pieces.push_back(piece.split().freeze());
+                }
+                pieces.push_back(event.clone());
             }
-            pieces.push_back(event.clone());
         }
     }
 }
@@ -127,7 +178,47 @@ impl Drop for WatchBody {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+    use synod_etcd::proto::etcdserverpb as pb;
+
     use super::*;
+
+    /// All pieces of a reply.
+    fn written(reply: WatchReply) -> VecDeque<Bytes> {
+        let (mut sending, mut all) = (Sending::new(reply), VecDeque::new());
+        while !sending.is_written() {
+            let (mut piece, mut pieces) = (BytesMut::new(), VecDeque::new());
+            let before = sending.written;
+            sending.write_on(&mut piece, &mut pieces);
+            assert!(sending.written > before);
+            if !piece.is_empty() {
+                pieces.push_back(piece.freeze());
+            }
+            all.append(&mut pieces);
+        }
+        all
+    }
+
+    #[test]
+    fn each_watch_gets_its_message_in_pieces_of_bounded_size() {
+        let event = Bytes::from(vec![7; 300]);
+        for length in [300, LARGE_BYTES] {
+            let events = vec![event.clone(), vec![8; length].into()];
+            let others: Vec<i64> = (1..1000).collect();
+            let reply = WatchReply { others, events: events.clone(), ..WatchReply::default() };
+            let pieces = written(reply);
+            assert!(pieces.iter().all(|piece| piece.len() <= PIECE_BYTES.max(length)));
+            let mut expected = Vec::new();
+            for watch_id in 0..1000 {
+                let head = pb::WatchResponse { watch_id, ..Default::default() }.encode_to_vec();
+                let message = [head, events.concat()].concat();
+                expected.put_u8(0);
+                expected.put_u32(u32::try_from(message.len()).unwrap());
+                expected.extend(message);
+            }
+            assert!(Vec::from(pieces).concat() == expected);
+        }
+    }
 
     #[test]
     fn small_events_are_copied_and_large_ones_shared() {
@@ -136,18 +227,13 @@ mod tests {
         let all = [small(), large.clone(), large.clone(), small(), large.clone(), small()];
         for count in 0..=all.len() {
             let reply = WatchReply { events: all[..count].to_vec(), ..WatchReply::default() };
-            let (mut piece, mut pieces) = (BytesMut::new(), VecDeque::new());
-            write(&reply, &mut piece, &mut pieces);
-            pieces.push_back(piece.freeze());
-            let sent = Vec::from(pieces).concat();
+            let sent = Vec::from(written(reply)).concat();
             let (head, message) = sent.split_at(HEAD_BYTES);
             let length = u32::try_from(message.len()).unwrap().to_be_bytes();
             assert_eq!((head[0], &head[1..]), (0, &length[..]));
             assert_eq!(message, all[..count].concat(), "an empty head takes no bytes");
         }
-        let (mut piece, mut pieces) = (BytesMut::new(), VecDeque::new());
-        let reply = WatchReply { events: all.to_vec(), ..WatchReply::default() };
-        write(&reply, &mut piece, &mut pieces);
+        let pieces = written(WatchReply { events: all.to_vec(), ..WatchReply::default() });
         let shared = pieces.iter().filter(|piece| piece.as_ptr() == large.as_ptr());
         assert_eq!(shared.count(), 3);
         assert!(pieces.iter().all(|piece| !piece.is_empty()));

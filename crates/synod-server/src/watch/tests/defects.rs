@@ -246,3 +246,29 @@ fn streams_that_read_nothing_hold_little() {
     }
     world.check_complete();
 }
+
+/// A client has many watches of one key on one stream: what they are told takes one place.
+#[test]
+fn watches_of_a_stream_that_are_told_the_same_share_a_place() {
+    let mut world = World::new(HubOptions::default());
+    let client = world.open();
+    for at in 0..100 {
+        world.ask(client, WatchCreate { fragment: at == 50, ..create(single("a"), 0) });
+    }
+    world.settle();
+    world.put("a", &"x".repeat(1000));
+    world.step();
+    let held = world.figures.bytes.load(Ordering::Relaxed);
+    assert!(held < 5_000, "{held} bytes");
+    assert_eq!(world.figures.pending.load(Ordering::Relaxed), 100);
+    // One of them leaves: what is on its way comes nevertheless, and the others stay.
+    world.cancel(client, 7);
+    world.put("a", "y");
+    world.settle();
+    assert_eq!(world.figures.pending.load(Ordering::Relaxed), 0);
+    assert_eq!(world.figures.bytes.load(Ordering::Relaxed), 0);
+    for (watch, seen) in &world.clients[client].watches {
+        assert_eq!(seen.told, 2, "watch {watch}");
+    }
+    world.check_complete();
+}

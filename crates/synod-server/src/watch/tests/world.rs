@@ -226,7 +226,9 @@ impl World {
                     let events = vec![one.block.bytes()];
                     let reply = WatchReply { events, ..WatchReply::default() };
                     let events = reply.into_message().events;
-                    self.check_events(client, one.watch_id, one.revision.as_i64(), &events);
+                    for watch in std::iter::once(one.watch_id).chain(one.others) {
+                        self.check_events(client, watch, one.revision.as_i64(), &events);
+                    }
                 }
             }
         }
