@@ -15,6 +15,7 @@
 //! | ours | the same incarnation | this member |
 //! | ours | none, or another | refused: promises may be lost, and voting again would be unsafe |
 //! | another's | any | refused |
+//! | none | none, beside etcd's data | refused: starting empty beside it would look like a loss |
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -141,6 +142,17 @@ pub enum DataFolderError {
         /// What the log says.
         log: u64,
     },
+    /// An etcd has left its data there.
+    #[error(
+        "data folder {} holds the data of an etcd, in snap/db, and nothing of Synod's: it is not \
+         taken over in place; restore a snapshot of that etcd into a new folder \
+         (docs/migration.md), or use another --data-dir to begin empty",
+        .folder.display()
+    )]
+    OfEtcd {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// There is nothing in it, and the cluster is not new.
     #[error(
         "data folder {} is empty, and --initial-cluster-state is \"existing\": joining a running \
@@ -203,7 +215,11 @@ impl DataFolder {
         if let Some(restored) = &restored {
             restored.check(&folder, &owner)?;
         }
-        Ok(Self { folder, owner, incarnation, restored: restored.is_some(), _lock: lock })
+        let opened = Self { folder, owner, incarnation, restored: restored.is_some(), _lock: lock };
+        if opened.is_new() && opened.folder.join(ETCDS_DATA).exists() {
+            return Err(DataFolderError::OfEtcd { folder: opened.folder });
+        }
+        Ok(opened)
     }
 
     /// Where the log is.
@@ -320,6 +336,9 @@ fn check_identity(
 
 const IDENTITY: &str = "identity.json";
 
+/// Where etcd keeps its data, in its folder of the same name.
+const ETCDS_DATA: &str = "snap/db";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -415,6 +434,23 @@ mod tests {
             let text = error(DataFolder::open(temp.path(), owner()));
             assert!(text.contains(expected), "{identity}: {text}");
         }
+    }
+
+    #[test]
+    fn a_folder_with_the_data_of_an_etcd_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let data = temp.path().join("member/snap");
+        fs::create_dir_all(&data).unwrap();
+        DataFolder::open(temp.path(), owner()).unwrap();
+        fs::write(data.join("db"), "").unwrap();
+        let text = error(DataFolder::open(temp.path(), owner()));
+        assert!(text.contains("holds the data of an etcd, in snap/db"), "{text}");
+        fs::remove_file(data.join("db")).unwrap();
+        let mut folder = DataFolder::open(temp.path(), owner()).unwrap();
+        folder.keep_identity(7).unwrap();
+        drop(folder);
+        fs::write(data.join("db"), "").unwrap();
+        DataFolder::open(temp.path(), owner()).unwrap();
     }
 
     #[test]
