@@ -32,6 +32,7 @@ pub mod http;
 pub mod leases;
 pub mod load;
 pub mod measure;
+pub mod migration;
 pub mod normal;
 pub mod ports;
 pub mod process;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use conformance::cluster::{Cluster, Program};
 use conformance::compare::{Difference, Side, compare};
-use conformance::{commands, normal, requests, watches};
+use conformance::migration::Tools;
+use conformance::{commands, migration, normal, requests, watches};
 
 /// Run one list of commands against a real etcd and against Synod, and report each difference.
 #[derive(Debug, Parser)]
@@ -23,7 +24,8 @@ struct Arguments {
     /// Where the members' folders are made.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     folder: PathBuf,
-    /// Run only commands that contain this text, and what prepares them; or only `watches`.
+    /// Run only commands that contain this text, and what prepares them; or only `watches`,
+    /// or `migration`.
     #[arg(long)]
     only: Option<String>,
     /// Tell what is not compared, and why, and stop.
@@ -43,11 +45,33 @@ async fn main() -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    if arguments.only.as_deref() == Some("migration") {
+        let differences = migrate(&arguments).await?;
+        println!("{differences} differences");
+        return Ok(if differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let mut etcd = side(&Program::etcd(&arguments.etcd), &arguments).await?;
     let mut synod = side(&Program::by_file_name(&arguments.synod), &arguments).await?;
-    let differences = run(&mut etcd, &mut synod, arguments.only.as_deref()).await?;
+    let mut differences = run(&mut etcd, &mut synod, arguments.only.as_deref()).await?;
+    drop((etcd, synod));
+    if arguments.only.is_none() {
+        differences += migrate(&arguments).await?;
+    }
     println!("{differences} differences");
     Ok(if differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn migrate(arguments: &Arguments) -> anyhow::Result<usize> {
+    println!("- from one to the other and back, by snapshots");
+    let tools = Tools {
+        etcd: arguments.etcd.clone(),
+        etcdctl: arguments.etcdctl.clone(),
+        synod: arguments.synod.clone(),
+        folder: arguments.folder.clone(),
+    };
+    let differences = migration::compare(&tools).await?;
+    differences.iter().for_each(|text| println!("{text}"));
+    Ok(differences.len())
 }
 
 async fn side(program: &Program, arguments: &Arguments) -> anyhow::Result<Side> {

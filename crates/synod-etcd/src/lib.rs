@@ -10,7 +10,8 @@
 //! 5. [`json`]: the same messages as JSON, and the paths they have over HTTP.
 //! 6. [`watch`]: what a watch asks for, and events that are encoded once for all who watch.
 //! 7. [`alarm`], [`downgrade`]: what only concerns whoever looks after a cluster.
-//! 8. [`unbuilt`]: the answer to what is not there yet.
+//! 8. [`backend`]: what etcd keeps in its database, for snapshots.
+//! 9. [`unbuilt`]: the answer to what is not there yet.
 //!
 //! ```text
 //!   RangeRequest ──request──▶ Range, Command ─▶ (log, store) ─▶ Reply ──response──▶ RangeResponse
@@ -21,6 +22,7 @@
 
 pub mod alarm;
 pub mod auth;
+pub mod backend;
 pub mod downgrade;
 mod error;
 pub mod json;

@@ -13,7 +13,8 @@
 //! 7. `measure`: what the answer to a command that writes may take. `space`, [`Alarm`]: what
 //!    counts against a quota, and what is refused when it is used up.
 //! 8. [`Engine`]: ordered bytes on disk, which hold the values by revision.
-//! 9. `snapshot`: all rows of an engine as one stream of bytes, out and in again.
+//! 9. `snapshot`: all rows of an engine as one stream of bytes, out and in again. [`Record`]:
+//!    what rows say, for other formats.
 //! 10. [`Store`] applies commands, [`Reader`] answers reads on other threads, [`RangePages`]
 //!     those that are long, [`Flusher`] writes behind, [`Tail`] follows history.
 //!
@@ -73,6 +74,7 @@ mod overlay;
 mod pages;
 mod read;
 mod reader;
+mod record;
 mod response;
 mod revision;
 mod row;
@@ -111,6 +113,7 @@ pub use measure::{ANSWER_BYTES_MAX, ANSWER_KEY_BYTES};
 pub use memory::MemoryEngine;
 pub use pages::{OpPages, PageLimits, PagesError, RangeFacts, RangePages, TxnPages, Weigh};
 pub use reader::{HashKv, ReadTxnError, Reader, Sizes};
+pub use record::{AuthRecord, Change, LeaseRecord, PutRecord, Record, RoleRecord, UserRecord};
 pub use response::{
     ApplyError, CompactResponse, DeleteRangeResponse, KeyValue, OpResponse, PutResponse,
     RangeResponse, Reply, Response, TxnResponse,
@@ -119,7 +122,7 @@ pub use revision::Revision;
 pub use row::RowError;
 pub use snapshot::{
     ArriveError, Arrived, Arriving, Restore, RestoreError, SnapshotError, SnapshotFacts,
-    SnapshotOrigin, SnapshotPoint, SnapshotReader, SnapshotSource,
+    SnapshotOrigin, SnapshotPoint, SnapshotReader, SnapshotSource, SnapshotView,
 };
 pub use space::{LEASE_SPACE, VERSION_SPACE};
 pub use store::{OVERLAY_BYTES_MAX, Store};

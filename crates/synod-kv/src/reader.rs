@@ -17,7 +17,7 @@ use crate::pages::PagesError;
 use crate::read::{CHUNK_KEYS, Snapshot, Walk};
 use crate::response::KeyValue;
 use crate::revision::Revision;
-use crate::snapshot::{Arriving, SnapshotOrigin, SnapshotSource};
+use crate::snapshot::{Arriving, SnapshotOrigin, SnapshotSource, SnapshotView};
 use crate::state::State;
 use crate::store::Shared;
 use crate::tail::Tail;
@@ -152,6 +152,15 @@ impl<E: Engine> Reader<E> {
     ) -> Result<SnapshotSource<E::Error>, ReadError<E::Error>> {
         self.permit(caller, &[Need::Root])?;
         Ok(SnapshotSource::open(&self.shared.engine, origin)?)
+    }
+
+    /// Everything that the engine holds now, which is everything that was flushed.
+    ///
+    /// # Errors
+    /// If the caller is not root; if the engine fails, or holds what no store wrote.
+    pub fn view(&self, caller: &Caller) -> Result<SnapshotView<E::Error>, ReadError<E::Error>> {
+        self.permit(caller, &[Need::Root])?;
+        Ok(SnapshotView::open(&self.shared.engine)?)
     }
 
     /// Begins to take a snapshot in, beside what the store holds. One that was begun before is

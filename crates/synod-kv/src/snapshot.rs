@@ -10,8 +10,8 @@
 //!
 //! Integers are little-endian. Rows are the engine's own, whatever they mean: the store's, and
 //! those of others that share the engine. The store's metadata is one of them, so a snapshot says
-//! by itself which slot it is the state of. The stream is the same in a file and between members.
-//! (Its length, a multiple of 512 and a hash, is what etcd's tools look at in a file they saved.)
+//! by itself which slot it is the state of. It goes from member to member; what clients save is
+//! another format, made from a [`SnapshotView`].
 
 mod arrive;
 mod read;
@@ -21,7 +21,7 @@ mod write;
 pub use arrive::{ArriveError, Arrived, Arriving};
 pub use read::{SnapshotError, SnapshotFacts, SnapshotReader};
 pub use restore::{Restore, RestoreError};
-pub use write::SnapshotSource;
+pub use write::{SnapshotSource, SnapshotView};
 
 use crate::revision::Revision;
 
@@ -62,6 +62,19 @@ pub struct SnapshotPoint {
     pub time_ms: u64,
     /// The digest of all that was applied.
     pub digest: u64,
+}
+
+impl From<SnapshotPoint> for crate::row::Meta {
+    fn from(point: SnapshotPoint) -> Self {
+        Self {
+            revision: point.revision,
+            compact: point.compact_revision,
+            time_ms: point.time_ms,
+            barrier: point.barrier,
+            applied_slot: point.applied_slot,
+            digest: crate::digest::Digest::new(point.digest),
+        }
+    }
 }
 
 impl From<crate::row::Meta> for SnapshotPoint {

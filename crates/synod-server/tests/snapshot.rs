@@ -159,7 +159,7 @@ async fn a_snapshot_under_load_is_a_cluster_again() {
     stop(servers).await;
 
     let facts = snapshot::verify(&file, false).unwrap();
-    let saved = facts.point.revision.as_i64();
+    let saved = facts.revision.as_i64();
     assert!(saved >= before.header.unwrap().revision, "what was answered before is in it");
     let new = Members::new(&temp.path().join("new"));
     for i in 0..3 {

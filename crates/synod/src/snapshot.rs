@@ -1,5 +1,5 @@
-//! `synod snapshot`: saves the store of a member to a file, looks at such a file, and makes data
-//! folders of it.
+//! `synod snapshot`: saves the store of a member to a file, looks at such a file or one of etcd's,
+//! and makes data folders of it.
 
 mod restore;
 mod save;
@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde_json::json;
-use synod_kv::SnapshotFacts;
+use synod_server::snapshot::SnapshotFacts;
 
 use crate::json;
 
@@ -45,9 +45,9 @@ struct StatusArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
-    /// One line: hash, revision, rows of the history of keys, size.
+    /// One line: hash, revision, entries, size.
     Simple,
-    /// etcdctl's fields, and ours.
+    /// etcdutl's fields, and ours.
     Json,
     /// A table.
     Table,
@@ -64,26 +64,16 @@ pub(crate) fn run(args: SnapshotArgs) -> anyhow::Result<()> {
 
 fn status(args: &StatusArgs) -> anyhow::Result<()> {
     let facts = synod_server::snapshot::verify(&args.file, args.skip_hash_check)?;
+    // What etcd's tools print, for the same file.
     let columns = [
-        format!("{:08x}", short_hash(&facts)),
-        facts.point.revision.to_string(),
-        facts.history_rows.to_string(),
-        size(facts.bytes),
+        format!("{:x}", facts.hash),
+        facts.revision.to_string(),
+        facts.total_keys.to_string(),
+        size(facts.total_bytes),
     ];
     match args.output {
         Output::Simple => println!("{}", columns.join(", ")),
-        Output::Json => json::print(&json!({
-            "hash": short_hash(&facts),
-            "revision": facts.point.revision.as_i64(),
-            "totalKey": facts.history_rows,
-            "totalSize": facts.bytes,
-            "version": synod_server::ETCD_CLUSTER_VERSION,
-            "compactRevision": facts.point.compact_revision.as_i64().max(0),
-            "appliedIndex": facts.point.applied_slot - 1,
-            "clusterId": facts.origin.cluster,
-            "memberId": facts.origin.member,
-            "blake3": facts.hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
-        }))?,
+        Output::Json => json::print(&fields(&facts))?,
         Output::Table => {
             let mut table = Table::new();
             table.load_style(UTF8_FULL_CONDENSED);
@@ -95,10 +85,23 @@ fn status(args: &StatusArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As many bits as etcdctl shows.
-fn short_hash(facts: &SnapshotFacts) -> u32 {
-    let [a, b, c, d, ..] = facts.hash;
-    u32::from_be_bytes([a, b, c, d])
+/// etcdutl's fields, and ours.
+fn fields(facts: &SnapshotFacts) -> serde_json::Value {
+    let mut fields = json!({
+        "hash": facts.hash,
+        "revision": facts.revision.as_i64(),
+        "totalKey": facts.total_keys,
+        "totalSize": facts.total_bytes,
+        "version": facts.version,
+        "compactRevision": facts.compact_revision.as_i64().max(0),
+        "sha256": facts.sha256.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+    });
+    if let Some((origin, point)) = &facts.taken {
+        fields["appliedIndex"] = json!(point.applied_slot - 1);
+        fields["clusterId"] = json!(origin.cluster);
+        fields["memberId"] = json!(origin.member);
+    }
+    fields
 }
 
 fn size(bytes: u64) -> String {

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("synod-paxos", 0),
     ("synod-kv", 0),
     ("synod-wal", 0),
+    ("synod-bolt", 0),
     ("synod-replica", 1),
     ("synod-transport", 1),
     ("synod-etcd", 1),

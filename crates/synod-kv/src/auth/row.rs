@@ -74,29 +74,47 @@ pub(crate) fn encode_role(role: &Role) -> Bytes {
     out.freeze()
 }
 
+/// A row about auth, taken apart.
+#[derive(Debug)]
+pub(crate) enum AuthRow {
+    Settings(Settings),
+    Role(String, Role),
+    User(String, User),
+}
+
 impl Auth {
     /// Takes up a row of the engine.
     pub(crate) fn load(&mut self, key: &[u8], value: &Bytes) -> Result<(), RowError> {
-        let mut input = match value.first() {
-            Some(&FORMAT) => Input::starting_at(value, 1),
-            Some(format) => return Err(RowError::Format(*format)),
-            None => return Err(RowError::Damaged),
-        };
-        let name = |prefix: &[u8]| {
-            let name = key.strip_prefix(prefix)?;
-            String::from_utf8(name.to_vec()).ok().filter(|name| !name.is_empty())
-        };
-        if key == &SETTINGS_KEY[..] {
-            self.settings = settings(&mut input)?;
-        } else if let Some(name) = name(ROLE) {
-            self.roles.insert(name, role(&mut input)?);
-        } else if let Some(name) = name(USER) {
-            self.users.insert(name, user(&mut input)?);
-        } else {
-            return Err(RowError::Damaged);
+        match decode(key, value)? {
+            AuthRow::Settings(settings) => self.settings = settings,
+            AuthRow::Role(name, role) => drop(self.roles.insert(name, role)),
+            AuthRow::User(name, user) => drop(self.users.insert(name, user)),
         }
-        if input.rest() == 0 { Ok(()) } else { Err(RowError::Damaged) }
+        Ok(())
     }
+}
+
+/// What a row of the engine says.
+pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<AuthRow, RowError> {
+    let mut input = match value.first() {
+        Some(&FORMAT) => Input::starting_at(value, 1),
+        Some(format) => return Err(RowError::Format(*format)),
+        None => return Err(RowError::Damaged),
+    };
+    let name = |prefix: &[u8]| {
+        let name = key.strip_prefix(prefix)?;
+        String::from_utf8(name.to_vec()).ok().filter(|name| !name.is_empty())
+    };
+    let row = if key == &SETTINGS_KEY[..] {
+        AuthRow::Settings(settings(&mut input)?)
+    } else if let Some(name) = name(ROLE) {
+        AuthRow::Role(name, role(&mut input)?)
+    } else if let Some(name) = name(USER) {
+        AuthRow::User(name, user(&mut input)?)
+    } else {
+        return Err(RowError::Damaged);
+    };
+    if input.rest() == 0 { Ok(row) } else { Err(RowError::Damaged) }
 }
 
 fn settings(input: &mut Input<'_>) -> Result<Settings, RowError> {

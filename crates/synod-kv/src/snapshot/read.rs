@@ -70,7 +70,6 @@ pub struct SnapshotReader {
     history_rows: u64,
     last_key: Bytes,
     hash: [u8; HASH_BYTES],
-    skip_hash: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -84,12 +83,6 @@ enum Stage {
 }
 
 impl SnapshotReader {
-    /// A reader that takes any hash for right: for a file that lost its own.
-    #[must_use]
-    pub fn skipping_hash() -> Self {
-        Self { skip_hash: true, ..Self::default() }
-    }
-
     /// Takes the next bytes, and adds the rows that are complete.
     ///
     /// # Errors
@@ -208,7 +201,7 @@ impl SnapshotReader {
     fn check_hash(&mut self) -> Result<bool, SnapshotError> {
         let content = self.hasher.finalize();
         let Some(hash) = self.take(HASH_BYTES) else { return Ok(false) };
-        if hash != content.as_bytes()[..] && !self.skip_hash {
+        if hash != content.as_bytes()[..] {
             return Err(SnapshotError::Hash);
         }
         self.hash = *content.as_bytes();

@@ -7,10 +7,15 @@ use crate::engine::{Engine, EngineView};
 use crate::error::StorageError;
 use crate::row::{META_KEY, Meta};
 
-/// A snapshot that is being written. It holds the engine's view until it is dropped.
-pub struct SnapshotSource<F> {
+/// Everything that an engine holds at one moment, until it is dropped.
+pub struct SnapshotView<F> {
     view: Box<dyn EngineView<F>>,
     point: SnapshotPoint,
+}
+
+/// A snapshot that is being written. It holds the engine's view until it is dropped.
+pub struct SnapshotSource<F> {
+    view: SnapshotView<F>,
     hasher: blake3::Hasher,
     /// Encoded, and not given out.
     pending: BytesMut,
@@ -31,9 +36,44 @@ enum Stage {
 /// Rows are read from the view in pages of about so many bytes.
 const PAGE_BYTES: usize = 64 << 10;
 
+impl<F> std::fmt::Debug for SnapshotView<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SnapshotView").field("point", &self.point).finish_non_exhaustive()
+    }
+}
+
 impl<F> std::fmt::Debug for SnapshotSource<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SnapshotSource").field("point", &self.point).finish_non_exhaustive()
+        f.debug_struct("SnapshotSource").field("view", &self.view).finish_non_exhaustive()
+    }
+}
+
+impl<F> SnapshotView<F> {
+    /// What the engine holds now.
+    ///
+    /// # Errors
+    /// If the engine fails, or holds what no store wrote.
+    pub fn open<E: Engine<Error = F>>(engine: &E) -> Result<Self, StorageError<F>> {
+        let view = engine.view().map_err(StorageError::Engine)?;
+        let meta = match view.get(&META_KEY).map_err(StorageError::Engine)? {
+            Some(bytes) => Meta::decode(&bytes)?,
+            None => Meta::EMPTY,
+        };
+        Ok(Self { view, point: meta.into() })
+    }
+
+    /// The state it is.
+    #[must_use]
+    pub const fn point(&self) -> SnapshotPoint {
+        self.point
+    }
+
+    /// The rows above a key, or from the first one on: some of them, none at the end.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub fn page(&self, above: Option<&[u8]>) -> Result<Vec<(Bytes, Bytes)>, StorageError<F>> {
+        self.view.page(above, PAGE_BYTES).map_err(StorageError::Engine)
     }
 }
 
@@ -46,14 +86,8 @@ impl<F> SnapshotSource<F> {
         engine: &E,
         origin: SnapshotOrigin,
     ) -> Result<Self, StorageError<F>> {
-        let view = engine.view().map_err(StorageError::Engine)?;
-        let meta = match view.get(&META_KEY).map_err(StorageError::Engine)? {
-            Some(bytes) => Meta::decode(&bytes)?,
-            None => Meta::EMPTY,
-        };
         let mut source = Self {
-            view,
-            point: meta.into(),
+            view: SnapshotView::open(engine)?,
             hasher: blake3::Hasher::new(),
             pending: BytesMut::new(),
             encoded: 0,
@@ -73,26 +107,7 @@ impl<F> SnapshotSource<F> {
     /// The state it is a snapshot of.
     #[must_use]
     pub const fn point(&self) -> SnapshotPoint {
-        self.point
-    }
-
-    /// How many bytes there will be before the hash. Reads all rows once.
-    ///
-    /// # Errors
-    /// If the engine fails.
-    pub fn measure(&self) -> Result<u64, StorageError<F>> {
-        let (mut bytes, mut above) = (super::HEADER_BYTES + 12, None);
-        loop {
-            let page = self.view.page(above.as_deref(), PAGE_BYTES);
-            let page = page.map_err(StorageError::Engine)?;
-            bytes += page.iter().map(|(key, value)| 8 + key.len() + value.len()).sum::<usize>();
-            match page.into_iter().next_back() {
-                Some((last, _)) => above = Some(last),
-                None => break,
-            }
-        }
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        Ok(bytes.next_multiple_of(BLOCK_BYTES))
+        self.view.point()
     }
 
     /// The next bytes: `bytes_max` of them, fewer before the hash and at the end, which is none.
@@ -113,8 +128,7 @@ impl<F> SnapshotSource<F> {
     }
 
     fn encode_page(&mut self) -> Result<(), StorageError<F>> {
-        let page = self.view.page(self.last_key.as_deref(), PAGE_BYTES);
-        let page = page.map_err(StorageError::Engine)?;
+        let page = self.view.page(self.last_key.as_deref())?;
         for (key, value) in &page {
             self.put(&length(key).to_le_bytes());
             self.put(&length(value).to_le_bytes());

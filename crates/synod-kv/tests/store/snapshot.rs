@@ -14,7 +14,6 @@ type Rows = Vec<(Bytes, Bytes)>;
 
 fn write(engine: &MemoryEngine, chunk_bytes: usize) -> Vec<u8> {
     let mut source = SnapshotSource::open(engine, ORIGIN).unwrap();
-    let total = source.measure().unwrap();
     let mut snapshot = Vec::new();
     loop {
         let chunk = source.next_chunk(chunk_bytes).unwrap();
@@ -23,7 +22,6 @@ fn write(engine: &MemoryEngine, chunk_bytes: usize) -> Vec<u8> {
         }
         snapshot.extend_from_slice(&chunk);
     }
-    assert_eq!(u64::try_from(snapshot.len()).unwrap(), total + 32, "it was measured");
     snapshot
 }
 

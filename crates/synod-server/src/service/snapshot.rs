@@ -1,4 +1,4 @@
-//! etcd's Maintenance/Snapshot: the whole store, as a stream that `synod snapshot restore` takes.
+//! etcd's Maintenance/Snapshot: the whole store, as a file that etcd's tools read.
 //!
 //! It is read from a view of one moment while writes go on. A view keeps the engine from reusing
 //! space, so what a client may cost is bounded: in number, in time, and in how far the file may
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use synod_etcd::Refusal;
 use synod_etcd::proto::etcdserverpb as pb;
-use synod_kv::{SnapshotOrigin, SnapshotSource};
+use synod_kv::SnapshotOrigin;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{sleep, timeout};
@@ -21,6 +21,7 @@ use super::access::Caller;
 use super::{Context, refusal};
 use crate::ETCD_CLUSTER_VERSION;
 use crate::engine::EngineError;
+use crate::snapshot::SnapshotFile;
 
 /// What the method answers with.
 pub(super) type SnapshotStream = ReceiverStream<Result<pb::SnapshotResponse, Status>>;
@@ -57,20 +58,18 @@ pub(super) async fn send(
     flush(context).await?;
     let origin =
         SnapshotOrigin { cluster: context.config.cluster_id, member: context.config.member_id };
-    let (source, total) = context
+    let source = context
         .read(caller, false, move |context, who| {
-            let source = context.reader.snapshot(who, origin);
-            let source = source.map_err(|error| context.refuse(refusal::of_range(error)))?;
-            let total = source.measure();
-            let total = total.map_err(|error| context.refuse(Err(error.to_string())))?;
-            Ok((source, total))
+            let view = context.reader.view(who);
+            let view = view.map_err(|error| context.refuse(refusal::of_range(error)))?;
+            SnapshotFile::open(view, origin).map_err(|error| context.refuse(Err(error.to_string())))
         })
         .await?;
     let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
     let started = Instant::now();
     let file_bytes = context.reader.sizes().map_or(0, |sizes| sizes.disk_bytes);
-    let sending =
-        Sending { context: Arc::clone(context), source, total, sender, started, file_bytes };
+    let (context, total) = (Arc::clone(context), source.bytes());
+    let sending = Sending { context, source, total, sender, started, file_bytes };
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || sending.run(&runtime, permit));
     Ok(ReceiverStream::new(chunks))
@@ -105,7 +104,7 @@ async fn flush(context: &Context) -> Result<(), Refusal> {
 /// A snapshot on its way out.
 struct Sending {
     context: Arc<Context>,
-    source: SnapshotSource<EngineError>,
+    source: SnapshotFile<EngineError>,
     /// Bytes before the hash.
     total: u64,
     sender: mpsc::Sender<Result<pb::SnapshotResponse, Status>>,

@@ -13,7 +13,7 @@ use synod_server::RestoredMember;
 /// --bump-revision; then start all of them with the same --initial-cluster.
 #[derive(Args, Debug)]
 pub(crate) struct RestoreArgs {
-    /// The file.
+    /// The file: saved from Synod or from etcd.
     file: PathBuf,
     /// The member's name, as in --initial-cluster.
     #[arg(long, default_value = "default")]
@@ -58,7 +58,7 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
     let how = Restore { bump_revision: args.bump_revision };
     let facts =
         synod_server::snapshot::restore(&args.file, &member, &folder, how, args.skip_hash_check)?;
-    let saved = facts.point.revision.as_i64();
+    let saved = facts.revision.as_i64();
     println!("restored revision {saved} to {}", folder.display());
     if args.bump_revision > 0 {
         let first = i128::from(saved) + i128::from(args.bump_revision);

@@ -51,9 +51,9 @@ fn save(args: &SaveArgs, part: &Path) -> anyhow::Result<()> {
     File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
     println!(
         "saved revision {} to {}: {}, checked",
-        facts.point.revision,
+        facts.revision,
         args.file.display(),
-        size(facts.bytes)
+        size(facts.total_bytes)
     );
     Ok(())
 }
