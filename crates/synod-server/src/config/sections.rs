@@ -249,12 +249,10 @@ impl LimitsConfig {
             1,
             u64::from(u32::MAX),
         )?;
+        let request_bytes_max = size("max-request-bytes", REQUEST_BYTES_MAX)?;
         Ok(Self {
-            request: Limits {
-                request_bytes_max: size("max-request-bytes", REQUEST_BYTES_MAX)?,
-                txn_ops_max: size("max-txn-ops", TXN_OPS_MAX)?,
-            },
-            ranges: ranges(settings)?,
+            request: Limits { request_bytes_max, txn_ops_max: size("max-txn-ops", TXN_OPS_MAX)? },
+            ranges: ranges(settings, request_bytes_max)?,
             connections_max: size("max-client-connections", CONNECTIONS_MAX)?,
             host_max: usize::try_from(settings.uint("max-client-connections-per-host"))
                 .ok()
@@ -317,13 +315,14 @@ impl LogConfig {
     }
 }
 
-/// One range has room for its window at least, and leaves others some.
-fn ranges(settings: &Settings) -> Result<RangeLimits, ConfigError> {
+/// One range has room for its window at least, which is twice the largest value, and leaves others
+/// some.
+fn ranges(settings: &Settings, value_bytes_max: usize) -> Result<RangeLimits, ConfigError> {
+    let window = 2 * (value_bytes_max as u64).max(VALUE_BYTES_USUAL);
     let flag = "max-range-bytes";
-    let member_bytes = within(flag, settings.uint(flag), RANGES_BYTES_MIN, RANGES_BYTES_MAX)?;
+    let member_bytes = within(flag, settings.uint(flag), 2 * window, RANGES_BYTES_MAX)?;
     let flag = "max-range-request-bytes";
-    let request = settings.uint(flag);
-    let request_bytes = within(flag, request, RANGE_BYTES_MIN, member_bytes / 2)?;
+    let request_bytes = within(flag, settings.uint(flag), window, member_bytes / 2)?;
     Ok(RangeLimits { request_bytes, member_bytes })
 }
 
@@ -347,9 +346,8 @@ const QUOTA_DEFAULT_BYTES: u64 = 2 << 30;
 const REQUEST_BYTES_MAX: u64 = 12 << 20;
 /// Each operation has a place in an answer of bounded size.
 const TXN_OPS_MAX: u64 = 1 << 20;
-/// Twice the largest value.
-const RANGE_BYTES_MIN: u64 = 2 * REQUEST_BYTES_MAX;
-const RANGES_BYTES_MIN: u64 = 4 * REQUEST_BYTES_MAX;
+/// What a value may have in any case: it may be from a time when more was let in.
+const VALUE_BYTES_USUAL: u64 = 8 << 20;
 /// The memory of no machine yet.
 const RANGES_BYTES_MAX: u64 = 1 << 50;
 const CONNECTIONS_MAX: u64 = 1 << 24;
