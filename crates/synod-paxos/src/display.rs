@@ -112,6 +112,7 @@ impl fmt::Display for Record {
             }
             Self::Learned { slot, value } => write!(f, "learned slot={slot} {value}"),
             Self::Chosen(below) => write!(f, "chosen end={below}"),
+            Self::Skipped(below) => write!(f, "skipped end={below}"),
         }
     }
 }

@@ -62,9 +62,12 @@ pub enum Record {
         /// The value.
         value: Value,
     },
-    /// Every slot below is chosen, and the last record of each such slot holds what was chosen. A
-    /// hint: losing it costs time, not safety, so nothing waits for it.
+    /// Every slot below is chosen, and the last record of each such slot that is not skipped holds
+    /// what was chosen. A hint: losing it costs time, not safety, so nothing waits for it.
     Chosen(Slot),
+    /// A state that has everything below this slot is about to be taken over. What other records
+    /// say of those slots, before or after, may never have been chosen: no peer is served from it.
+    Skipped(Slot),
 }
 
 /// Something for the world to do. Outputs come in an order that the world keeps: records are
@@ -128,7 +131,8 @@ pub enum Output {
     /// Put the page away, beside the state, then call `handle_page_taken`, or
     /// `handle_snapshot_failed`. One at offset 0 begins a snapshot, and whatever was put away
     /// before is forgotten. One without bytes ends it: when all of it is known to be undamaged,
-    /// and the state machine has it durably in the place of its own, call `handle_installed`.
+    /// call `handle_arrived`; when the record that it names is durable, and then the state machine
+    /// has the state durably in the place of its own, call `handle_installed`.
     TakePage(SnapshotPage),
     /// Nobody needs the values below this slot any more: the log may drop their records once the
     /// record `after` is durable. Everything else that records before `after` told was handed out

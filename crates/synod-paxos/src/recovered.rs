@@ -16,6 +16,8 @@ pub struct Recovered {
     pub accepted: BTreeMap<Slot, AcceptedValue>,
     /// Every slot below is chosen.
     pub chosen: Slot,
+    /// Values of slots below this one need not be those that were chosen: a state was taken over.
+    pub skipped: Slot,
     /// Who was met, under which incarnation; this member among them once all others have met it.
     pub met: BTreeMap<ReplicaId, Incarnation>,
 }
@@ -42,6 +44,7 @@ impl Recovered {
                 self.accepted.insert(slot, AcceptedValue { ballot: Ballot::ZERO, value });
             }
             Record::Chosen(below) => self.chosen = self.chosen.max(below),
+            Record::Skipped(below) => self.skipped = self.skipped.max(below),
         }
     }
 

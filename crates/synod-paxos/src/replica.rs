@@ -127,7 +127,7 @@ impl Replica {
             election: Election::new(&peers, identity.seed, now, heartbeat),
             own: OwnCommands::default(),
             reads: Reads::new(identity.life),
-            snapshots: Snapshots::default(),
+            snapshots: Snapshots::recovered(recovered.skipped),
             self_votes: VecDeque::new(),
             halted: false,
             #[cfg(feature = "mutants")]

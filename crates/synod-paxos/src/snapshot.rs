@@ -7,7 +7,7 @@
 //!   behind ◀── page 4096 of s ─── ahead
 //!     ...
 //!   behind ◀── page N of s ────── ahead      empty: that was all
-//!   behind installs prefix 1000, and goes on with CatchUp 1000
+//!   behind tells its log, installs prefix 1000, and goes on with CatchUp 1000
 //! ```
 //!
 //! The core knows when, from whom and what then; what a state is made of, and where it is put, the
@@ -18,12 +18,16 @@
 //! Safety: a snapshot stands for the values of a prefix, all of which are chosen. Learning them
 //! changes nothing of what this member has promised, nor of what it has accepted above: its vote
 //! stays what it was. The prefix brings its barrier along, as a batch above may be void by it.
+//!
+//! What it has accepted below is another matter: something else may have been chosen there, and it
+//! never learns what. So before the state is taken over, the log is told that it is not to be
+//! served from below it ([`Record::Skipped`]).
 
 use crate::event::{Event, Ignored, StepDown};
 use crate::ids::ReplicaId;
 use crate::message::{FetchPage, Message, SnapshotPage};
 use crate::mutants::Mutant;
-use crate::output::{Output, PageWanted, Record};
+use crate::output::{Output, PageWanted, PersistId, Record};
 use crate::prefix::Prefix;
 use crate::proposer::Proposer;
 use crate::replica::Replica;
@@ -38,6 +42,15 @@ pub(crate) struct Snapshots {
     /// The log holds more than it should below the first slot, and more than it may below the
     /// second.
     bounds: (Slot, Slot),
+    /// What the log says of slots below this one need not be what was chosen.
+    skipped: Slot,
+}
+
+impl Snapshots {
+    /// As the log left it.
+    pub(crate) fn recovered(skipped: Slot) -> Self {
+        Self { skipped, ..Self::default() }
+    }
 }
 
 /// A snapshot on its way here.
@@ -124,17 +137,29 @@ impl Replica {
         self.snapshots.fetch = None;
     }
 
+    /// A state of all below `end` has arrived, and is to be taken over. The log is told first: once
+    /// this record is durable, the machine may take over the state, and then
+    /// [`Replica::handle_installed`] is called. Otherwise a member that stops right after that
+    /// would find values in its log that it had accepted and that were never chosen, take them for
+    /// chosen, since its state is beyond them, and serve them to others.
+    pub fn handle_arrived(&mut self, now: Time, end: Slot) -> PersistId {
+        self.advance_clock(now);
+        self.snapshots.skipped = self.snapshots.skipped.max(end);
+        self.outputs.persist(Record::Skipped(self.snapshots.skipped))
+    }
+
     /// The state machine holds the state of this prefix now, durably, instead of its own, which was
     /// that of a shorter one. Gives the own commands of which nobody can tell any more whether they
     /// were applied.
     ///
     /// # Panics
-    /// If the prefix is no longer than what is known to be chosen.
+    /// If the prefix is no longer than what is known to be chosen, or the log was not told.
     pub fn handle_installed(&mut self, now: Time, prefix: Prefix) -> Vec<CommandId> {
         self.advance_clock(now);
         let former = self.learner.prefix;
         assert!(former.end < prefix.end, "{} is installed over {}", prefix.end, former.end);
         assert!(former.barrier <= prefix.barrier, "a longer prefix has no lower barrier");
+        assert!(prefix.end <= self.snapshots.skipped, "the log is told of a state first");
         self.snapshots.fetch = None;
         let barrier = match self.mutated(Mutant::InstallWithoutBarrier) {
             true => former.barrier,
@@ -222,6 +247,9 @@ impl Replica {
             self.outputs.persist(Record::Met(peer));
         }
         self.outputs.persist(Record::Promised(self.acceptor.promised.ballot()));
+        if self.snapshots.skipped > Slot::FIRST {
+            self.outputs.persist(Record::Skipped(self.snapshots.skipped));
+        }
         let after = self.outputs.persist(Record::Chosen(self.learner.prefix.end));
         self.outputs.push(Output::TrimLog { below, after });
     }

@@ -126,8 +126,9 @@ pub struct Driver<
     /// Applied watermarks, each with the last record that was handed out before.
     applied_after: VecDeque<(PersistId, Slot)>,
     stable_asked: Time,
-    /// A state to take over, once everything that is chosen here is applied.
-    arrived: Option<Arrived>,
+    /// A state to take over, once everything that is chosen here is applied, and the record that
+    /// tells the log of it, if it was handed out.
+    arrived: Option<(Arrived, Option<PersistId>)>,
     /// Whether the machine can be sent whole.
     ships: bool,
     stopping: bool,
@@ -215,7 +216,7 @@ where
     pub fn handle_taken(&mut self, now: Time, taken: Taken) {
         match taken {
             Taken::Next { snapshot, next } => self.replica.handle_page_taken(now, snapshot, next),
-            Taken::Arrived(arrived) => self.arrived = Some(arrived),
+            Taken::Arrived(arrived) => self.arrived = Some((arrived, None)),
             Taken::Failed(_) => self.replica.handle_snapshot_failed(),
         }
     }
@@ -294,11 +295,10 @@ where
                 self.run_output(output, effects);
             }
             if self.ready.is_empty() {
-                match self.arrived.take() {
-                    Some(arrived) => self.install(now, arrived),
-                    None => break,
+                if self.go_on_with_arrived(now) {
+                    continue;
                 }
-                continue;
+                break;
             }
             effects.flush();
             while let Some(ready) = self.ready.pop_front() {
@@ -479,10 +479,29 @@ where
         }
     }
 
-    /// Takes over a state that has arrived, unless this member has got as far by itself.
+    /// Takes over a state that has arrived, unless this member has got as far by itself. The log
+    /// hears of it first. False if there is nothing to do now.
+    fn go_on_with_arrived(&mut self, now: Time) -> bool {
+        let Some((arrived, told)) = self.arrived.take() else { return false };
+        let end = arrived.prefix.end;
+        match told {
+            _ if end <= self.applied.end => self.replica.handle_snapshot_failed(),
+            None => {
+                let told = self.replica.handle_arrived(now, end);
+                self.arrived = Some((arrived, Some(told)));
+            }
+            Some(record) if record <= self.undurable.durable => self.install(now, arrived),
+            Some(_) => {
+                self.arrived = Some((arrived, told));
+                return false;
+            }
+        }
+        true
+    }
+
     fn install(&mut self, now: Time, arrived: Arrived) {
         let prefix = arrived.prefix;
-        if prefix.end <= self.applied.end || !self.machine.install(arrived) {
+        if !self.machine.install(arrived) {
             return self.replica.handle_snapshot_failed();
         }
         self.applied = prefix;

@@ -2,7 +2,8 @@
 //!
 //! What has to be appended, and when what may go, the core says. This file knows where the last
 //! record of each slot lies: for slots below the chosen watermark that record holds what was
-//! chosen, so members that lag can be served from it.
+//! chosen, so members that lag can be served from it. Not so below a state that was taken over:
+//! there the log may have values that were accepted, and others were chosen.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -66,6 +67,8 @@ pub struct Log<D: Disk> {
     positions: BTreeMap<Slot, Position>,
     /// Where the last record of each other fact is.
     facts: BTreeMap<Fact, Position>,
+    /// Values of slots below this one need not be those that were chosen.
+    skipped: Slot,
     parts: Parts,
 }
 
@@ -107,7 +110,8 @@ impl<D: Disk> Log<D> {
             replay.visit(record);
         })?;
         let Replay { recovered, positions, facts, .. } = replay.finish()?;
-        let log = Self { wal, positions, facts, parts: Parts::default() };
+        let skipped = recovered.skipped;
+        let log = Self { wal, positions, facts, skipped, parts: Parts::default() };
         Ok((log, Opened { identity, recovered, recovery }))
     }
 
@@ -129,6 +133,9 @@ impl<D: Disk> Log<D> {
             Place::Slot(slot) => self.positions.insert(slot, position),
             Place::Fact(fact) => self.facts.insert(fact, position),
         };
+        if let Record::Skipped(below) = record {
+            self.skipped = self.skipped.max(*below);
+        }
         Ok(())
     }
 
@@ -141,7 +148,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// Values of chosen slots from `from` on and below `chosen`, at most `bytes_max` bytes but at
-    /// least one value; none if the first is not in the log any more.
+    /// least one value; none if the first is not in the log any more, or was skipped.
     ///
     /// # Errors
     /// If the disk fails, or a record is not what was written.
@@ -153,7 +160,7 @@ impl<D: Disk> Log<D> {
     ) -> Result<Vec<Value>, LogError> {
         let mut values = Vec::new();
         let mut bytes = 0;
-        if chosen <= from {
+        if chosen <= from || from < self.skipped {
             return Ok(values);
         }
         let mut expected = from;
@@ -264,6 +271,7 @@ enum Fact {
     Met(ReplicaId),
     Promised,
     Chosen,
+    Skipped,
 }
 
 const fn place_of(record: &Record) -> Place {
@@ -272,6 +280,7 @@ const fn place_of(record: &Record) -> Place {
         Record::Met(peer) => Place::Fact(Fact::Met(peer.id)),
         Record::Promised(_) => Place::Fact(Fact::Promised),
         Record::Chosen(_) => Place::Fact(Fact::Chosen),
+        Record::Skipped(_) => Place::Fact(Fact::Skipped),
     }
 }
 

@@ -19,7 +19,7 @@ impl Undurable {
     pub(crate) fn add(&mut self, id: PersistId, record: &Record) {
         let bytes = match record {
             Record::Accepted { value, .. } | Record::Learned { value, .. } => value.bytes(),
-            Record::Met(_) | Record::Promised(_) | Record::Chosen(_) => 0,
+            Record::Met(_) | Record::Promised(_) | Record::Chosen(_) | Record::Skipped(_) => 0,
         };
         self.last = id;
         self.records.push_back((id, bytes));

@@ -58,7 +58,7 @@ pub(crate) struct Member {
     stable: Slot,
     durable: PersistId,
     /// A snapshot that is put away.
-    arrived: Option<Prefix>,
+    arrived: Option<(Prefix, Option<PersistId>)>,
     /// It must stop, and nobody has stopped it yet.
     halted: bool,
 }
@@ -450,11 +450,15 @@ impl Cluster {
             Output::TrimLog { below, after } => {
                 self.persist(id, Some(after));
                 if let Some(member) = self.members.get_mut(&id) {
-                    member.disk.retain(|record| slot_of(record).is_none_or(|slot| slot >= below));
+                    // Segments of a log go as a whole: some of what may go stays.
+                    let stays = |slot: Slot| slot.plus(SLOTS_THAT_STAY) >= below;
+                    member.disk.retain(|record| slot_of(record).is_none_or(stays));
                 }
             }
             Output::ServeSnapshot { to, wanted, .. } => self.serve_snapshot(id, to, wanted),
-            Output::TakePage(page) if page.bytes.is_empty() => member.arrived = Some(page.prefix),
+            Output::TakePage(page) if page.bytes.is_empty() => {
+                member.arrived = Some((page.prefix, None));
+            }
             Output::TakePage(page) => {
                 let now = self.now;
                 self.replica_mut(id).handle_page_taken(now, page.snapshot, page.offset + 1);
@@ -481,6 +485,10 @@ impl Cluster {
         let mut recovered = Recovered::default();
         for record in member.disk.iter().chain(member.volatile.iter().map(|(_, record)| record)) {
             recovered.replay(record.clone());
+        }
+        if from < recovered.skipped {
+            let now = self.now;
+            return self.replica_mut(id).handle_unserved(now, to, from);
         }
         let (mut values, mut bytes) = (Vec::new(), 0);
         for accepted in recovered.accepted.range(from..chosen).map(|(_, accepted)| accepted) {
@@ -511,11 +519,21 @@ impl Cluster {
     fn install(&mut self, id: ReplicaId) -> bool {
         let now = self.now;
         let Some(member) = self.members.get_mut(&id) else { return false };
-        let Some(prefix) = member.arrived.take() else { return false };
+        let Some((prefix, told)) = member.arrived.take() else { return false };
         let applied = u64::try_from(member.applied.len()).expect("few");
         if Slot::FIRST.plus(applied) >= prefix.end {
             self.replica_mut(id).handle_snapshot_failed();
             return true;
+        }
+        let Some(record) = told else {
+            let told = self.replica_mut(id).handle_arrived(now, prefix.end);
+            self.members.get_mut(&id).expect("it was just there").arrived =
+                Some((prefix, Some(told)));
+            return true;
+        };
+        if member.durable < record {
+            member.arrived = Some((prefix, told));
+            return false;
         }
         member.applied = self.chosen.range(..prefix.end).map(|(_, value)| value.clone()).collect();
         member.stable = prefix.end;
@@ -568,9 +586,12 @@ impl Member {
     }
 }
 
+/// So many slots below what a log was trimmed to are in it still.
+const SLOTS_THAT_STAY: u64 = 1;
+
 fn slot_of(record: &Record) -> Option<Slot> {
     match record {
         Record::Accepted { slot, .. } | Record::Learned { slot, .. } => Some(*slot),
-        Record::Met(_) | Record::Promised(_) | Record::Chosen(_) => None,
+        Record::Met(_) | Record::Promised(_) | Record::Chosen(_) | Record::Skipped(_) => None,
     }
 }

@@ -5,12 +5,13 @@ use synod_paxos::{Ballot, Peer, Record, Slot, Value};
 use super::wire::{Codec, DecodeError, Reader, Sink};
 
 /// The kinds of records and their names, for tools that print a log. Kinds are never reused.
-pub const RECORD_KINDS: [(u8, &str); 5] = [
+pub const RECORD_KINDS: [(u8, &str); 6] = [
     (MET, "met"),
     (PROMISED, "promised"),
     (ACCEPTED, "accepted"),
     (LEARNED, "learned"),
     (CHOSEN, "chosen"),
+    (SKIPPED, "skipped"),
 ];
 
 const MET: u8 = 1;
@@ -18,6 +19,7 @@ const PROMISED: u8 = 2;
 const ACCEPTED: u8 = 3;
 const LEARNED: u8 = 4;
 const CHOSEN: u8 = 5;
+const SKIPPED: u8 = 6;
 
 /// Writes what the record says; returns its kind.
 pub(super) fn encode_fields<S: Sink>(record: &Record, out: &mut S) -> u8 {
@@ -45,6 +47,10 @@ pub(super) fn encode_fields<S: Sink>(record: &Record, out: &mut S) -> u8 {
             below.encode(out);
             CHOSEN
         }
+        Record::Skipped(below) => {
+            below.encode(out);
+            SKIPPED
+        }
     }
 }
 
@@ -59,6 +65,7 @@ pub(super) fn decode_fields(kind: u8, input: &mut Reader) -> Result<Record, Deco
         }
         LEARNED => Record::Learned { slot: Slot::decode(input)?, value: Value::decode(input)? },
         CHOSEN => Record::Chosen(Slot::decode(input)?),
+        SKIPPED => Record::Skipped(Slot::decode(input)?),
         found => return Err(DecodeError::Tag { of: "record kind", found }),
     })
 }

@@ -261,6 +261,7 @@ mod samples {
             Record::Accepted { ballot, slot, value: batch(vec![Bytes::from_static(b"one")]) },
             Record::Learned { slot, value: Value::Barrier(ballot) },
             Record::Chosen(slot),
+            Record::Skipped(slot),
         ]
     }
 }
@@ -404,6 +405,7 @@ mod arbitrary {
             }),
             (slot(), value()).prop_map(|(slot, value)| Record::Learned { slot, value }),
             slot().prop_map(Record::Chosen),
+            slot().prop_map(Record::Skipped),
         ]
     }
 }

@@ -118,6 +118,39 @@ fn a_trimmed_log_keeps_the_facts_and_what_is_above() {
     assert!(matches!(error, OpenError::StateBehind { .. }), "{error}");
 }
 
+/// What was accepted below a state that was taken over may never have been chosen.
+#[test]
+fn nobody_is_served_from_below_a_state_that_was_taken_over() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, 1, Slot::FIRST).unwrap();
+    records(20).iter().for_each(|record| log.append(record).unwrap());
+    log.append(&Record::Skipped(Slot::new(15))).unwrap();
+    log.append(&Record::Skipped(Slot::new(12))).unwrap();
+    // Before the state is taken over, this member may still accept and learn below.
+    let late = Record::Learned { slot: Slot::new(14), value: value(14) };
+    log.append(&late).unwrap();
+    log.sync().unwrap();
+    let served = |log: &Log<MemoryDisk>, from| {
+        log.read_chosen(Slot::new(from), Slot::new(21), usize::MAX).unwrap().len()
+    };
+    let serves = |log: &Log<MemoryDisk>| [1, 13, 14, 15, 20].map(|from| served(log, from));
+    assert_eq!(serves(&log), [0, 0, 0, 6, 1]);
+    drop(log);
+
+    // The member stopped before it was, and goes on with what it had.
+    let (mut log, opened) = open(&disk, 1, Slot::new(10)).unwrap();
+    assert_eq!(opened.recovered.accepted.len(), 11);
+    assert_eq!(serves(&log), [0, 0, 0, 6, 1]);
+    // What is trimmed leaves records behind that share a segment with others.
+    facts(21).iter().for_each(|record| log.append(record).unwrap());
+    log.append(&Record::Skipped(Slot::new(15))).unwrap();
+    log.sync().unwrap();
+    log.trim(Slot::new(15)).unwrap();
+    drop(log);
+    let (log, _) = open(&disk, 1, Slot::new(15)).unwrap();
+    assert_eq!(serves(&log), [0, 0, 0, 6, 1]);
+}
+
 #[test]
 fn a_failed_sync_is_told() {
     let disk = MemoryDisk::new();
