@@ -14,6 +14,7 @@ use conformance::clients::pair::Programs;
 use conformance::clients::report::{Report, Test, known};
 use conformance::clients::{crate_tests, errors, etcdctl, npm, patroni, python};
 use conformance::cluster::Program;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 
 /// Install real clients, run them against a real etcd and against Synod, and report differences.
@@ -66,8 +67,21 @@ enum Suite {
     Errors,
 }
 
+/// As without it, but for what is started here: who is run in the background may ignore interrupts,
+/// and what it starts would inherit that, while what is caught is not inherited. Clients are
+/// ended by interrupts.
+fn end_on_interrupt() -> anyhow::Result<()> {
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        interrupts.recv().await;
+        std::process::exit(130);
+    });
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
+    end_on_interrupt()?;
     let arguments = Arguments::parse();
     let machine = Machine::new(arguments.cache.clone())?;
     machine.packages(&[("etcd", "etcd-server"), ("etcdctl", "etcd-client")]).await?;
