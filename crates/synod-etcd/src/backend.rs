@@ -179,7 +179,7 @@ fn alarm_entry(alarm: &Alarm) -> Entry {
 
 fn point_entries(point: SnapshotPoint) -> Vec<Entry> {
     let mut entries = vec![
-        (META, CONSISTENT_INDEX.into(), number(point.applied_slot - 1)),
+        (META, CONSISTENT_INDEX.into(), number(point.applied_slot.saturating_sub(1))),
         (META, TERM.into(), number(1)),
     ];
     if point.compact_revision >= Revision::ZERO {

@@ -60,6 +60,12 @@ impl StateMachine for Counter {
     fn stable_watermark(&self) -> Slot {
         self.log_durable
     }
+
+    fn install(&mut self, arrived: Arrived) -> bool {
+        let Ok(count) = arrived.state.downcast() else { return false };
+        (self.count, self.applied) = (*count, arrived.prefix.end);
+        true
+    }
 }
 
 /// A member's surroundings, which judge what the driver does.
@@ -216,6 +222,28 @@ fn peer(id: u64) -> Peer {
 
 fn told<T>() -> Told<T> {
     Rc::default()
+}
+
+/// Otherwise a crash right after it would leave a log that does not know that it is not to be
+/// served from below.
+#[test]
+fn a_state_is_taken_over_once_the_log_is_durably_told() {
+    let mut cluster = Cluster::new(1, &Options::default());
+    let now = cluster.now;
+    let (driver, world) = &mut cluster.members[0];
+    let end = Slot::new(10);
+    let prefix = Prefix { end, ..Prefix::default() };
+    driver.handle_taken(now, Taken::Arrived(Arrived { prefix, state: Box::new(7_u64) }));
+    driver.run_outputs(now, world);
+    driver.run_outputs(now, world);
+    assert_eq!(world.records.last(), Some(&Record::Skipped(end)));
+    assert_eq!((driver.machine().count, driver.applied_watermark()), (0, Slot::FIRST));
+    let told = PersistId::new(world.records.len().try_into().unwrap());
+    world.durable = world.records.len();
+    driver.handle_persisted(now, told);
+    driver.run_outputs(now, world);
+    assert_eq!((driver.machine().count, driver.applied_watermark()), (7, end));
+    driver.replica().check_invariants();
 }
 
 proptest! {
