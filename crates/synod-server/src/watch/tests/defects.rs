@@ -272,3 +272,23 @@ fn watches_of_a_stream_that_are_told_the_same_share_a_place() {
     }
     world.check_complete();
 }
+
+/// Of two that were told the same, only one is told what comes next.
+#[test]
+fn what_is_for_one_watch_is_not_told_to_those_it_shared_with_before() {
+    let mut world = World::new(HubOptions::default());
+    let client = world.open();
+    let only_a = || KeyRange::new("a".into(), "b".into()).unwrap();
+    for keys in [KeyRange::all(), only_a(), KeyRange::all(), only_a()] {
+        world.ask(client, create(keys, 0));
+    }
+    world.settle();
+    for name in ["a", "b", "a", "a", "b"] {
+        world.put(name, "x");
+        world.step();
+    }
+    world.settle();
+    let told: Vec<usize> = world.clients[client].watches.values().map(|watch| watch.told).collect();
+    assert_eq!(told, [5, 3, 5, 3]);
+    world.check_complete();
+}

@@ -222,11 +222,19 @@ impl World {
             Poll::Ready(Err(status)) => panic!("{status}"),
             Poll::Ready(Ok(Taken::Answer(answer))) => self.check_answer(client, answer),
             Poll::Ready(Ok(Taken::Events(all))) => {
+                // As the client gets them: all go to those whom the last of them names.
+                let last = all.last().unwrap();
+                let told = [&[last.watch_id][..], &last.others].concat();
+                for id in &told {
+                    let fragment = self.clients[client].watches[id].create.fragment;
+                    assert_eq!(fragment, last.fragment, "watch {id} gets what is for {told:?}");
+                    assert!(!fragment || (all.len(), told.len()) == (1, 1), "it comes in parts");
+                }
                 for one in all {
                     let events = vec![one.block.bytes()];
                     let reply = WatchReply { events, ..WatchReply::default() };
                     let events = reply.into_message().events;
-                    for watch in std::iter::once(one.watch_id).chain(one.others) {
+                    for &watch in &told {
                         self.check_events(client, watch, one.revision.as_i64(), &events);
                     }
                 }
