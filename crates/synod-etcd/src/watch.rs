@@ -14,7 +14,7 @@ use crate::error::EtcdError;
 use crate::proto::etcdserverpb as pb;
 
 pub use block::{Block, encode_event};
-pub use reply::{Heads, WatchCodec, WatchReply, fragments};
+pub use reply::{Heads, PREFIX_BYTES, WatchCodec, WatchReply, fragments, put_prefix};
 
 /// A watch to be, understood.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -39,6 +39,6 @@ mod thread;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use feed::{Asker, Feed};
+pub(crate) use feed::{Asker, Feed, Told};
 pub(crate) use hub::HubOptions;
 pub(crate) use thread::{Request, Watches, start};

@@ -1,10 +1,13 @@
 //! The events of one revision, encoded as they stand in a message.
 
-use bytes::{Bytes, BytesMut};
+use std::sync::OnceLock;
+
+use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding;
 use synod_kv::{Event, KeyValue};
 
+use super::reply::{PREFIX_BYTES, put_prefix};
 use crate::proto::{etcdserverpb as pb, mvccpb};
 
 /// The field of [`pb::WatchResponse`] that holds events. No other has a higher number, so a
@@ -12,11 +15,20 @@ use crate::proto::{etcdserverpb as pb, mvccpb};
 const EVENTS_FIELD: u32 = 11;
 
 /// Encoded events, shared by all messages that carry them.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Block {
     bytes: Bytes,
     /// Where each event but the last one ends.
     cuts: Box<[usize]>,
+    /// The first message that was made of them.
+    message: OnceLock<Box<Made>>,
+}
+
+/// A message with the events of a block, as gRPC sends it.
+#[derive(Clone, Debug, PartialEq)]
+struct Made {
+    head: pb::WatchResponse,
+    bytes: Bytes,
 }
 
 /// Encodes an event as a field of a message.
@@ -41,7 +53,7 @@ impl Block {
     /// A block of one event.
     #[must_use]
     pub fn one(event: Bytes) -> Self {
-        Self { bytes: event, cuts: Box::default() }
+        Self { bytes: event, cuts: Box::default(), message: OnceLock::new() }
     }
 
     /// A block of several events, in their order.
@@ -57,7 +69,7 @@ impl Block {
             cuts.push(bytes.len());
         }
         cuts.pop();
-        Self { bytes: bytes.freeze(), cuts: cuts.into() }
+        Self { bytes: bytes.freeze(), cuts: cuts.into(), message: OnceLock::new() }
     }
 
     /// How many events it has.
@@ -82,6 +94,22 @@ impl Block {
     #[must_use]
     pub fn bytes(&self) -> Bytes {
         self.bytes.clone()
+    }
+
+    /// The message with this head and all the events, as gRPC sends it. It is made once: streams
+    /// that each have one watch of the same keys are sent the same message, since their watches
+    /// have the same id. None for another head than the first one.
+    #[must_use]
+    pub fn message(&self, head: &pb::WatchResponse) -> Option<Bytes> {
+        let made = self.message.get_or_init(|| {
+            let length = head.encoded_len() + self.len();
+            let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + length);
+            put_prefix(length, &mut bytes);
+            head.encode(&mut bytes).expect("there is room for it");
+            bytes.put_slice(&self.bytes);
+            Box::new(Made { head: head.clone(), bytes: bytes.freeze() })
+        });
+        (made.head == *head).then(|| made.bytes.clone())
     }
 
     /// The events one by one.

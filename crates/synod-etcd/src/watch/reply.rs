@@ -28,6 +28,8 @@ pub struct Heads {
     shared: Vec<u8>,
 }
 
+/// How long it is what gRPC puts before each message.
+pub const PREFIX_BYTES: usize = 5;
 /// The field of [`pb::WatchResponse`] that holds the id of the watch.
 const WATCH_ID_FIELD: u32 = 2;
 
@@ -90,6 +92,16 @@ impl Heads {
             int64::encode(WATCH_ID_FIELD, &watch_id, out);
         }
     }
+}
+
+/// Writes what gRPC puts before a message: that it is not compressed, and its length.
+///
+/// # Panics
+///
+/// If the message has 4 GiB or more: no outlet holds as much.
+pub fn put_prefix(length: usize, out: &mut impl BufMut) {
+    out.put_u8(0);
+    out.put_u32(u32::try_from(length).expect("messages are far shorter than 4 GiB"));
 }
 
 /// Cuts the events of one revision into messages shorter than `bytes_max`, if one event is not
@@ -184,6 +196,24 @@ mod tests {
         assert_eq!(message.events[1].r#type(), mvccpb::event::EventType::Delete);
         assert_eq!(message.events[2].kv.as_ref().unwrap().key, "c");
         assert_eq!(message.events[2].prev_kv, Some(kv("p", 1).into()));
+    }
+
+    #[test]
+    fn a_message_is_made_once_and_only_for_its_head() {
+        let encoded: Vec<Bytes> = events().iter().map(|event| encode_event(event, None)).collect();
+        let block = Block::of(&encoded);
+        let message = block.message(&head()).unwrap();
+        let (prefix, rest) = message.split_at(PREFIX_BYTES);
+        let whole = WatchReply::to_one(head(), vec![block.bytes()]).into_message();
+        assert_eq!(rest, whole.encode_to_vec());
+        let length = u32::try_from(rest.len()).unwrap().to_be_bytes();
+        assert_eq!((prefix[0], &prefix[1..]), (0, &length[..]));
+        assert_eq!(block.message(&head()).unwrap().as_ptr(), message.as_ptr());
+        let others = [
+            pb::WatchResponse { watch_id: 7, ..head() },
+            pb::WatchResponse { header: None, ..head() },
+        ];
+        assert!(others.iter().all(|head| block.message(head).is_none()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) fn render(page: &mut Page, context: &Context) {
     let help = "Watches that have history to read.";
     page.gauge("etcd_debugging_mvcc_slow_watcher_total", help, read(&figures.slow));
     let help = "Events that wait for their stream.";
-    page.gauge("etcd_debugging_mvcc_pending_events_total", help, read(&figures.pending));
+    page.gauge("etcd_debugging_mvcc_pending_events_total", help, figures.pending());
     let help = "Events told to watches.";
-    page.counter("etcd_debugging_mvcc_events_total", help, read(&figures.sent));
+    page.counter("etcd_debugging_mvcc_events_total", help, figures.sent());
 }

@@ -48,7 +48,7 @@ impl Watches {
             let mut room = false;
             let taken = poll_fn(|context| waiting.outlet.take(context, &mut room)).await;
             match taken.map_err(|status| Refusal::from_status(&status))? {
-                Taken::Events(_) => return Ok(()),
+                Taken::Events(..) => return Ok(()),
                 Taken::Answer(answer) => match answer.kind {
                     AnswerKind::Compacted(_) => return Ok(()),
                     AnswerKind::Refused(reason) => {

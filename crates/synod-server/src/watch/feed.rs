@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::response::Stamp;
 use synod_etcd::watch::{WatchReply, fragments};
@@ -27,6 +28,17 @@ pub(crate) struct Feed {
     fragments: VecDeque<WatchReply>,
     has_ended: bool,
 }
+
+/// What is sent next.
+pub(crate) enum Told {
+    /// A message as it goes out, shared with the streams that are sent the same.
+    Message(Bytes),
+    /// One or more messages that are this stream's own.
+    Reply(WatchReply),
+}
+
+/// Messages with more events than this are not kept whole beside their events.
+const SHARED_BYTES_MAX: usize = 4 << 10;
 
 /// Asks for watches on a stream.
 #[derive(Clone, Debug)]
@@ -80,25 +92,33 @@ impl Feed {
         WatchReply::to_one(head, Vec::new())
     }
 
-    fn events(&mut self, mut all: Vec<Events>) -> WatchReply {
-        let last = all.last_mut().expect("events are taken at least one at a time");
+    fn events(&mut self, first: Events, more: Vec<Events>) -> Told {
+        let last = more.last().unwrap_or(&first);
         let head = self.head(last.watch_id, last.revision);
-        if !last.fragment {
-            let others = std::mem::take(&mut last.others);
-            let events = all.iter().map(|one| one.block.bytes()).collect();
-            return WatchReply { head, others, events };
+        if last.fragment {
+            self.fragments = fragments(&head, &last.block, self.message_bytes_max).into();
+            let fragment = self.fragments.pop_front();
+            return Told::Reply(fragment.expect("a message is cut into at least one"));
         }
-        self.fragments = fragments(&head, &last.block, self.message_bytes_max).into();
-        self.fragments.pop_front().expect("a message is cut into at least one")
+        let is_alone = more.is_empty() && first.others.is_empty();
+        if is_alone
+            && first.block.len() <= SHARED_BYTES_MAX
+            && let Some(message) = first.block.message(&head)
+        {
+            return Told::Message(message);
+        }
+        let others = last.others.clone();
+        let events = [&first].into_iter().chain(&more).map(|one| one.block.bytes()).collect();
+        Told::Reply(WatchReply { head, others, events })
     }
 }
 
 impl Stream for Feed {
-    type Item = Result<WatchReply, Status>;
+    type Item = Result<Told, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(fragment) = self.fragments.pop_front() {
-            return Poll::Ready(Some(Ok(fragment)));
+            return Poll::Ready(Some(Ok(Told::Reply(fragment))));
         }
         if self.has_ended {
             return Poll::Ready(None);
@@ -109,8 +129,8 @@ impl Stream for Feed {
             self.watches.has_room(&self.outlet);
         }
         Poll::Ready(Some(match std::task::ready!(taken) {
-            Ok(Taken::Events(all)) => Ok(self.events(all)),
-            Ok(Taken::Answer(answer)) => Ok(self.answer(answer)),
+            Ok(Taken::Events(first, more)) => Ok(self.events(first, more)),
+            Ok(Taken::Answer(answer)) => Ok(Told::Reply(self.answer(answer))),
             Err(status) => {
                 self.has_ended = true;
                 Err(status)

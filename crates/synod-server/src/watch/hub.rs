@@ -137,7 +137,7 @@ const WATCH_BYTES: usize = 512;
 impl HubOptions {
     /// What may wait in one outlet, as things are.
     pub(super) fn limit(&self, figures: &Figures) -> usize {
-        if figures.bytes.load(Ordering::Relaxed) < self.all_bytes_max {
+        if figures.bytes() < self.all_bytes_max {
             self.stream_bytes_max
         } else {
             (self.stream_bytes_max / SMALL_PART).max(1)

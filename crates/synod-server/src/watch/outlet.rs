@@ -59,7 +59,7 @@ pub(super) enum AnswerKind {
 /// What is taken at once: one answer, or events that go into one message of each of their watches.
 #[derive(Debug)]
 pub(super) enum Taken {
-    Events(Vec<Events>),
+    Events(Events, Vec<Events>),
     Answer(Answer),
 }
 
@@ -82,12 +82,48 @@ pub(crate) struct Figures {
     pub(crate) watches: AtomicUsize,
     pub(crate) streams: AtomicUsize,
     pub(crate) slow: AtomicUsize,
+    put: Passed,
+    taken: Passed,
+}
+
+/// What was put into outlets, or taken from them: other threads do the one than the other, and
+/// what both write often they would take out of each other's caches.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Passed {
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Figures {
     /// Events that wait in outlets.
-    pub(crate) pending: AtomicUsize,
+    pub(crate) fn pending(&self) -> usize {
+        let taken = self.taken.events.load(Ordering::Relaxed);
+        self.put.events.load(Ordering::Relaxed).saturating_sub(taken)
+    }
+
     /// Events taken from outlets.
-    pub(crate) sent: AtomicUsize,
+    pub(crate) fn sent(&self) -> usize {
+        self.taken.events.load(Ordering::Relaxed)
+    }
+
     /// Bytes that wait in outlets.
-    pub(super) bytes: AtomicUsize,
+    pub(super) fn bytes(&self) -> usize {
+        let taken = self.taken.bytes.load(Ordering::Relaxed);
+        self.put.bytes.load(Ordering::Relaxed).saturating_sub(taken)
+    }
+}
+
+impl Passed {
+    fn add(&self, events: usize, bytes: usize) {
+        self.events.fetch_add(events, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn take_back(&self, events: usize, bytes: usize) {
+        self.events.fetch_sub(events, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// A stream's queue.
@@ -145,8 +181,7 @@ impl Outlet {
                 bytes += one.bytes;
             }
         }
-        self.figures.pending.fetch_add(events, Ordering::Relaxed);
-        self.figures.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.figures.put.add(events, bytes);
         let mut state = self.state.lock();
         state.bytes += bytes;
         state.queue.extend(all.drain(..));
@@ -184,7 +219,7 @@ impl Outlet {
         if let Some(status) = &state.ended {
             return Poll::Ready(Err(status.clone()));
         }
-        let events = match state.queue.pop_front() {
+        let (first, more) = match state.queue.pop_front() {
             None => {
                 if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                     state.waker = Some(context.waker().clone());
@@ -198,20 +233,21 @@ impl Outlet {
                 }
                 return Poll::Ready(Ok(Taken::Answer(answer)));
             }
-            Some(Outgoing::Events(first)) => state.take_with(first),
+            Some(Outgoing::Events(first)) => {
+                let more = state.take_with(&first);
+                (first, more)
+            }
         };
-        let bytes = events.iter().map(|one| one.bytes).sum();
+        let bytes = first.bytes + more.iter().map(|one| one.bytes).sum::<usize>();
         state.bytes -= bytes;
         if state.room_wanted.is_some_and(|low| state.bytes <= low) {
             state.room_wanted = None;
             *room = true;
         }
         drop(state);
-        let count = events.iter().map(Events::count).sum();
-        self.figures.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.figures.pending.fetch_sub(count, Ordering::Relaxed);
-        self.figures.sent.fetch_add(count, Ordering::Relaxed);
-        Poll::Ready(Ok(Taken::Events(events)))
+        let count = first.count() + more.iter().map(Events::count).sum::<usize>();
+        self.figures.taken.add(count, bytes);
+        Poll::Ready(Ok(Taken::Events(first, more)))
     }
 }
 
@@ -228,12 +264,12 @@ impl Events {
 }
 
 impl State {
-    /// These events, and those behind them that may share their message.
-    fn take_with(&mut self, first: Events) -> Vec<Events> {
+    /// Those behind these events that may share their message.
+    fn take_with(&mut self, first: &Events) -> Vec<Events> {
         let mut length = first.block.len();
-        let mut events = vec![first];
+        let mut events = Vec::new();
         while let Some(Outgoing::Events(next)) = self.queue.front()
-            && events[0].may_share_with(next)
+            && first.may_share_with(next)
             && length + next.block.len() <= MESSAGE_BYTES_MAX
         {
             length += next.block.len();
@@ -266,7 +302,6 @@ impl Drop for Outlet {
             Outgoing::Events(one) => one.count(),
             Outgoing::Answer(_) => 0,
         });
-        self.figures.pending.fetch_sub(events.sum(), Ordering::Relaxed);
-        self.figures.bytes.fetch_sub(state.bytes, Ordering::Relaxed);
+        self.figures.put.take_back(events.sum(), state.bytes);
     }
 }

@@ -1,7 +1,8 @@
 //! What a stream of watches is sent: its messages as pieces of a body.
 //!
-//! The gRPC library would copy each message into a buffer of each stream. Here small events are
-//! copied once, behind their head; large ones are not copied: all streams share their bytes.
+//! The gRPC library would copy each message into a buffer of each stream. Here streams that are sent
+//! the same message share it; else small events are copied once, behind their head, and large ones
+//! not at all: all streams share their bytes.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -9,16 +10,16 @@ use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hyper::body::Frame;
-use synod_etcd::watch::{Heads, WatchReply};
+use synod_etcd::watch::{Heads, PREFIX_BYTES, WatchReply, put_prefix};
 use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::codegen::tokio_stream::Stream;
 
 use crate::service::carried::trailers;
-use crate::watch::Feed;
+use crate::watch::{Feed, Told};
 
 /// The body. Dropped when the client goes away, and its watches with it.
-pub(super) struct WatchBody {
+pub(crate) struct WatchBody {
     feed: Feed,
     reader: JoinHandle<()>,
     /// Whose messages are not all written. Boxed: most streams have none, and there are many.
@@ -40,8 +41,6 @@ struct Sending {
     written: usize,
 }
 
-/// What comes before each message: no compression, and its length.
-const HEAD_BYTES: usize = 5;
 /// Events from this size on are pieces of their own.
 const LARGE_BYTES: usize = 4 << 10;
 /// Messages share a piece up to this size.
@@ -56,14 +55,17 @@ impl WatchBody {
 
     /// The next piece; none if there is nothing to say now, or at the end.
     fn next_piece(&mut self, context: &mut Context<'_>) -> Option<Bytes> {
-        if self.pieces.is_empty() && self.end.is_none() {
-            self.gather(context);
+        if let Some(piece) = self.pieces.pop_front() {
+            return Some(piece);
         }
-        self.pieces.pop_front()
+        if self.end.is_some() {
+            return None;
+        }
+        self.gather(context)
     }
 
-    /// Makes pieces of what is there.
-    fn gather(&mut self, context: &mut Context<'_>) {
+    /// Makes pieces of what is there; the first of them.
+    fn gather(&mut self, context: &mut Context<'_>) -> Option<Bytes> {
         let mut piece = BytesMut::new();
         if let Some(mut sending) = self.sending.take() {
             sending.write_on(&mut piece, &mut self.pieces);
@@ -72,7 +74,11 @@ impl WatchBody {
         while self.pieces.is_empty() && self.sending.is_none() && piece.len() < PIECE_BYTES {
             match Pin::new(&mut self.feed).poll_next(context) {
                 Poll::Pending => break,
-                Poll::Ready(Some(Ok(reply))) => {
+                Poll::Ready(Some(Ok(Told::Message(message)))) if piece.is_empty() => {
+                    return Some(message);
+                }
+                Poll::Ready(Some(Ok(Told::Message(message)))) => piece.put_slice(&message),
+                Poll::Ready(Some(Ok(Told::Reply(reply)))) => {
                     let mut sending = Sending::new(reply);
                     sending.write_on(&mut piece, &mut self.pieces);
                     if !sending.is_written() {
@@ -92,6 +98,7 @@ impl WatchBody {
         if !piece.is_empty() {
             self.pieces.push_back(piece.freeze());
         }
+        self.pieces.pop_front()
     }
 }
 
@@ -110,7 +117,7 @@ impl Sending {
 
     /// Writes messages behind those of the piece until it is full: all, or at least one.
     fn write_on(&mut self, piece: &mut BytesMut, pieces: &mut VecDeque<Bytes>) {
-        let each = HEAD_BYTES + self.heads.len_max() + self.small_bytes;
+        let each = PREFIX_BYTES + self.heads.len_max() + self.small_bytes;
         let left = self.reply.messages() - self.written;
         let has_large = self.small_bytes < self.events_bytes;
         let room = if has_large { 0 } else { PIECE_BYTES.saturating_sub(piece.len()) };
@@ -126,8 +133,7 @@ impl Sending {
         let watch_id = self.reply.watch_id(self.written);
         self.written += 1;
         let length = self.heads.len_for(watch_id) + self.events_bytes;
-        piece.put_u8(0);
-        piece.put_u32(u32::try_from(length).expect("an outlet holds less than 4 GiB"));
+        put_prefix(length, piece);
         self.heads.write(watch_id, piece);
         for event in &self.reply.events {
             if event.len() < LARGE_BYTES {
@@ -228,7 +234,7 @@ mod tests {
         for count in 0..=all.len() {
             let reply = WatchReply { events: all[..count].to_vec(), ..WatchReply::default() };
             let sent = Vec::from(written(reply)).concat();
-            let (head, message) = sent.split_at(HEAD_BYTES);
+            let (head, message) = sent.split_at(PREFIX_BYTES);
             let length = u32::try_from(message.len()).unwrap().to_be_bytes();
             assert_eq!((head[0], &head[1..]), (0, &length[..]));
             assert_eq!(message, all[..count].concat(), "an empty head takes no bytes");

@@ -238,7 +238,7 @@ fn streams_that_read_nothing_hold_little() {
         world.put("a", &format!("{value:01000}"));
         world.step();
     }
-    let held = world.figures.bytes.load(Ordering::Relaxed);
+    let held = world.figures.bytes();
     assert!(held < (1 << 17) + 50 * (1 << 13), "{held} bytes");
     world.settle();
     for client in clients {
@@ -258,15 +258,15 @@ fn watches_of_a_stream_that_are_told_the_same_share_a_place() {
     world.settle();
     world.put("a", &"x".repeat(1000));
     world.step();
-    let held = world.figures.bytes.load(Ordering::Relaxed);
+    let held = world.figures.bytes();
     assert!(held < 5_000, "{held} bytes");
-    assert_eq!(world.figures.pending.load(Ordering::Relaxed), 100);
+    assert_eq!(world.figures.pending(), 100);
     // One of them leaves: what is on its way comes nevertheless, and the others stay.
     world.cancel(client, 7);
     world.put("a", "y");
     world.settle();
-    assert_eq!(world.figures.pending.load(Ordering::Relaxed), 0);
-    assert_eq!(world.figures.bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(world.figures.pending(), 0);
+    assert_eq!(world.figures.bytes(), 0);
     for (watch, seen) in &world.clients[client].watches {
         assert_eq!(seen.told, 2, "watch {watch}");
     }
