@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 
-pub(crate) use calls::{CODES, Calls, Row};
+pub(crate) use calls::{CODES, Calls, Followed, Row};
 pub(crate) use histogram::{Buckets, Compaction, Defrag, Histogram, Network, Slice, Ttl};
 pub(crate) use operations::Operations;
 

@@ -58,13 +58,14 @@ use crate::lease_figures::LeaseFigures;
 use crate::listener::admission::Admission;
 use crate::log_clock::LogClock;
 use crate::machine::KvMachine;
-use crate::metrics::Metrics;
+use crate::metrics::{Followed, Metrics};
 use crate::renewals::Renewals;
 use crate::server::FatalSink;
 use crate::space::Space;
 use crate::tls::ServerTls;
 use crate::watch::Watches;
 pub(crate) use access::{mismatch, propose};
+pub(crate) use carried::AnswerBody;
 pub(crate) use cluster::about;
 pub(crate) use range::{AsJson, Held, RangeBudget, lent};
 pub(crate) use snapshot::SNAPSHOTS_MAX;
@@ -219,7 +220,7 @@ impl Services {
         let request = request.map(Body::new);
         let speaks_grpc = matches!(self.scope, Scope::Everything | Scope::Grpc);
         if speaks_grpc && is_grpc(&request) {
-            self.grpc(request).await
+            Ok(self.grpc(request).await?.map(Body::new))
         } else {
             Ok(http::answer(self, request).await)
         }
@@ -229,7 +230,7 @@ impl Services {
     pub(crate) async fn grpc(
         mut self,
         request: hyper::Request<Body>,
-    ) -> Result<hyper::Response<Body>, Infallible> {
+    ) -> Result<hyper::Response<Followed<AnswerBody>>, Infallible> {
         let (request, call) = self.context.metrics.calls.begin(request);
         let response = self.dispatch(request).await.map(too_large::in_etcds_words)?;
         let response = carried::unpack(response);

@@ -211,6 +211,7 @@ fn forwarded(name: &HeaderName) -> Option<HeaderName> {
 /// Sends a request to the services; an error that they answer at once is one.
 async fn sent(services: Services, request: Request<Body>) -> Result<Response<Body>, Status> {
     let Ok(response) = services.grpc(request).await;
+    let response = response.map(Body::new);
     ended(Some(response.headers()))?;
     Ok(response)
 }

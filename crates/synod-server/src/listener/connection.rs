@@ -29,6 +29,7 @@ use synod_etcd::Limits;
 use synod_transport::Stranger;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::timeout;
+use tonic::body::Body;
 
 use super::Door;
 use super::admission::Reason;
@@ -102,12 +103,12 @@ where
         let (services, stop) = (services.clone(), stop.clone());
         // Boxed: it is large, and a stream that lasts would keep its place to the end.
         Box::pin(async move {
-            let response = services.answer(request).await?;
-            let ending = |body| match elsewhere {
-                Some(elsewhere) => Ending::new(body, stop, elsewhere),
-                None => Ending::by_itself(body),
+            let Some(elsewhere) = elsewhere else {
+                let response = services.grpc(request.map(Body::new)).await?;
+                return Ok(response.map(Ending::ByItself));
             };
-            Ok::<_, Infallible>(response.map(ending))
+            let response = services.answer(request).await?;
+            Ok::<_, Infallible>(response.map(|body| Ending::new(body, stop, elsewhere)))
         })
     });
     // Two arms of one shape: the connections are of different types.

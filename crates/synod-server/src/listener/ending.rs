@@ -14,36 +14,37 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::crew::Elsewhere;
+use crate::metrics::Followed;
+use crate::service::AnswerBody;
+
+/// A body that ends in time.
+pub(super) enum Ending {
+    /// When it is told to.
+    Told(Told),
+    /// By itself: a stream that the connection polls.
+    ByItself(Followed<AnswerBody>),
+}
 
 /// A body that ends when told to.
-pub(super) struct Ending {
+pub(super) struct Told {
     body: Body,
-    /// None if it ends by itself.
-    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
     ended: bool,
     /// Its stream has a task of its own.
-    _elsewhere: Option<Elsewhere>,
+    _elsewhere: Elsewhere,
 }
 
 impl Ending {
     /// A body that ends by this.
     pub(super) fn new(body: Body, stop: CancellationToken, elsewhere: Elsewhere) -> Self {
-        let stop = Some(Box::pin(stop.cancelled_owned()));
-        Self { body, stop, ended: false, _elsewhere: Some(elsewhere) }
-    }
-
-    /// A body that its connection polls, and that ends by itself.
-    pub(super) const fn by_itself(body: Body) -> Self {
-        Self { body, stop: None, ended: false, _elsewhere: None }
+        let stop = Box::pin(stop.cancelled_owned());
+        Self::Told(Told { body, stop, ended: false, _elsewhere: elsewhere })
     }
 }
 
-impl HttpBody for Ending {
-    type Data = Bytes;
-    type Error = Status;
-
+impl Told {
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.ended {
@@ -53,10 +54,7 @@ impl HttpBody for Ending {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        match &mut self.stop {
-            Some(stop) => ready!(stop.as_mut().poll(context)),
-            None => return Poll::Pending,
-        }
+        ready!(self.stop.as_mut().poll(context));
         self.ended = true;
         let stopped = Status::new(Code::Unavailable, "etcdserver: server stopped");
         let mut trailers = hyper::HeaderMap::new();
@@ -65,13 +63,34 @@ impl HttpBody for Ending {
             Err(status) => Poll::Ready(Some(Err(status))),
         }
     }
+}
+
+impl HttpBody for Ending {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.get_mut() {
+            Self::Told(told) => told.poll_frame(context),
+            Self::ByItself(body) => Pin::new(body).poll_frame(context),
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.body.is_end_stream()
+        match self {
+            Self::Told(told) => told.ended || told.body.is_end_stream(),
+            Self::ByItself(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self {
+            Self::Told(told) => told.body.size_hint(),
+            Self::ByItself(body) => body.size_hint(),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::{Request, Response};
 use synod_etcd::json::{self, Streaming};
 use tonic::body::Body;
@@ -123,13 +123,12 @@ pub(crate) struct Begun {
 
 impl Begun {
     /// The answer begins; it is followed to its end.
-    pub(crate) fn answered(mut self, response: Response<Body>) -> Response<Body> {
+    pub(crate) fn answered<B>(mut self, response: Response<B>) -> Response<Followed<B>> {
         if let Some(status) = Status::from_header_map(response.headers()) {
             self.end(status.code());
-            return response;
         }
         let messages = Messages::default();
-        response.map(|body| Body::new(Followed { body, messages, way: Way::Out(self) }))
+        response.map(|body| Followed { body, messages, way: Way::Out(self) })
     }
 
     fn end(&mut self, code: Code) {
@@ -154,8 +153,8 @@ fn count(counter: &AtomicU64, more: u64) {
 }
 
 /// A body that is counted as it passes by.
-struct Followed {
-    body: Body,
+pub(crate) struct Followed<B> {
+    body: B,
     messages: Messages,
     way: Way,
 }
@@ -165,7 +164,7 @@ enum Way {
     Out(Begun),
 }
 
-impl Followed {
+impl<B> Followed<B> {
     fn passes(&mut self, frame: &Frame<Bytes>) {
         if let Some(piece) = frame.data_ref() {
             let (begun, bytes) = self.messages.take(piece);
@@ -181,7 +180,7 @@ impl Followed {
     }
 }
 
-impl hyper::body::Body for Followed {
+impl<B: HttpBody<Data = Bytes, Error = Status> + Unpin> HttpBody for Followed<B> {
     type Data = Bytes;
     type Error = Status;
 

@@ -19,10 +19,10 @@ use tonic::codegen::tokio_stream::{self, Empty};
 use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 
-use self::body::WatchBody;
+pub(crate) use self::body::WatchBody;
 use super::Context;
 use super::access::Caller;
-use super::carried::carry;
+use super::carried::carry_watches;
 use crate::watch;
 
 /// The service.
@@ -65,7 +65,7 @@ impl StreamingService<pb::WatchRequest> for WatchService {
 
     fn call(&mut self, request: Request<Streaming<pb::WatchRequest>>) -> Self::Future {
         let opened = self.open(request).map_err(Status::from);
-        std::future::ready(opened.map(|body| carry(tokio_stream::empty(), body)))
+        std::future::ready(opened.map(|body| carry_watches(tokio_stream::empty(), body)))
     }
 }
 
