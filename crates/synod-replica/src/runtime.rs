@@ -238,6 +238,7 @@ struct Member<M: StateMachine> {
 
 /// Somebody waits for this member to lead no more.
 struct Handover {
+    to: Option<ReplicaId>,
     deadline: Time,
     done: oneshot::Sender<Result<(), TransferError>>,
 }
@@ -355,7 +356,7 @@ impl<M: StateMachine> Member<M> {
             let _ = done.send(Err(TransferError::Busy));
         } else if self.driver.transfer(now, to) {
             let deadline = now.plus(self.handover_max);
-            self.handovers.push(Handover { deadline, done });
+            self.handovers.push(Handover { to, deadline, done });
         } else {
             let _ = done.send(Err(TransferError::NotPossible));
         }
@@ -363,9 +364,18 @@ impl<M: StateMachine> Member<M> {
 
     fn settle_handovers(&mut self, now: Time) {
         let leads = self.driver.replica().is_leader();
-        for handover in self.handovers.extract_if(.., |h| !leads || h.deadline <= now) {
+        let is_over = |handover: &mut Handover| {
+            !leads || handover.deadline <= now || handover.done.is_closed()
+        };
+        for handover in self.handovers.extract_if(.., is_over) {
             let result = if leads { Err(TransferError::TimedOut) } else { Ok(()) };
             let _ = handover.done.send(result);
+        }
+        // It was given up, as the disk or the other one was slow; who asked still has time.
+        if let Some(handover) = self.handovers.first()
+            && !self.driver.replica().is_handing_over()
+        {
+            self.driver.transfer(now, handover.to);
         }
     }
 
@@ -375,7 +385,7 @@ impl<M: StateMachine> Member<M> {
             return Some(Exit::Halted(reason));
         }
         let shutdown = self.shutdown.as_ref()?;
-        let leads = shutdown.handing_over && self.driver.replica().is_leader();
+        let leads = shutdown.handing_over && self.driver.replica().is_handing_over();
         let done = !leads && self.driver.is_idle() && self.driver.records_undurable() == 0;
         (done || now >= shutdown.deadline).then_some(Exit::Stopped)
     }
