@@ -123,6 +123,7 @@ impl<M: StateMachine> Running<M> {
         let status = Arc::new(SharedStatus::default());
         let me = identity.me;
         let life = identity.life;
+        let heartbeat_interval = options.paxos.heartbeat_interval;
         let shipping = machine.shipping();
         let driver = Driver::new(
             identity,
@@ -133,7 +134,7 @@ impl<M: StateMachine> Running<M> {
             Time::default(),
         );
         // Who looks before the first round sees what was recovered.
-        status.update(&driver, (0, 0));
+        status.update(&driver, (0, 0), 0);
         let (bell, log_bell) = (Bell::default(), Bell::default());
         let (senders, inputs) =
             inputs::queues(options.queue_max.get(), options.queue_bytes_max, &bell);
@@ -186,6 +187,8 @@ impl<M: StateMachine> Running<M> {
             handovers: Vec::new(),
             shutdown: None,
             handover_max: options.request_timeout,
+            heartbeat_interval,
+            heartbeats_late: 0,
         };
         let driver =
             std::thread::Builder::new().name("synod-driver".to_owned()).spawn(move || {
@@ -234,6 +237,8 @@ struct Member<M: StateMachine> {
     handovers: Vec<Handover>,
     shutdown: Option<Shutdown>,
     handover_max: Duration,
+    heartbeat_interval: Duration,
+    heartbeats_late: u64,
 }
 
 /// Somebody waits for this member to lead no more.
@@ -263,12 +268,13 @@ impl<M: StateMachine> Member<M> {
                 return Exit::LogFailed(error);
             }
             if now >= self.driver.next_tick() {
+                self.note_late(now);
                 self.driver.handle_tick(now);
             }
             self.driver.run_outputs(now, &mut self.world);
             let waiting = (self.inputs.messages.len(), self.inputs.requests.len());
             // First, so that whoever is told that it leads no more finds it so.
-            self.status.update(&self.driver, waiting);
+            self.status.update(&self.driver, waiting, self.heartbeats_late);
             self.settle_handovers(now);
             if let Some(exit) = self.exit(now) {
                 self.driver.abandon_clients();
@@ -279,6 +285,14 @@ impl<M: StateMachine> Member<M> {
 
     fn now(&self) -> Time {
         Time::default().plus(self.started.elapsed())
+    }
+
+    /// Counts a tick of a leader that comes so late that a heartbeat has not gone out in time.
+    fn note_late(&mut self, now: Time) {
+        let late = now.since(self.driver.next_tick()) > self.heartbeat_interval;
+        if late && self.driver.replica().is_leader() {
+            self.heartbeats_late += 1;
+        }
     }
 
     /// Sleeps until something comes in or is due.

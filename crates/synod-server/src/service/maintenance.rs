@@ -105,7 +105,9 @@ impl Maintenance for MaintenanceService {
     ) -> Result<Response<pb::HashResponse>, Status> {
         let context = &self.0;
         self.0.caller(&request)?;
+        let start = Instant::now();
         let (digest, revision) = context.reader.digest();
+        context.metrics.hash.observe(start.elapsed());
         let [_, _, _, _, high @ ..] = digest.to_le_bytes();
         let header = Some(context.stamp().header(revision));
         Ok(Response::new(pb::HashResponse { header, hash: u32::from_le_bytes(high) }))
@@ -120,7 +122,9 @@ impl Maintenance for MaintenanceService {
         let revision = Revision::named(request.get_ref().revision);
         let found = context
             .read(&caller, false, move |context, who| {
+                let start = Instant::now();
                 let hash = context.reader.hash_kv(who, revision);
+                context.metrics.hash_kv.observe(start.elapsed());
                 hash.map_err(|error| context.refuse(refusal::of_range(error)))
             })
             .await?;
