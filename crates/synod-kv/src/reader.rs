@@ -331,14 +331,16 @@ impl<E: Engine> Reader<E> {
         }
     }
 
-    /// All leases that are not ended, those due first before others. One that comes, goes or is
+    /// All leases that are not ended, those due first before others, and of those that are due
+    /// together the one that began first; a member that has started since knows no order of these
+    /// but that of their ids. One that comes, goes or is
     /// renewed meanwhile may be told or not.
     ///
     /// # Errors
     /// If the caller may not read every key of all leases.
     pub fn leases(&self, caller: &Caller) -> Result<Vec<i64>, AuthError> {
         self.permit(caller, &[Need::User, Need::ReadLeases])?;
-        let mut all: Vec<(u64, i64)> = Vec::new();
+        let mut all: Vec<((u64, u64), i64)> = Vec::new();
         loop {
             let after = all.last().map(|(_, id)| *id);
             let leases = self.shared.state.read().leases.after(after, CHUNK_KEYS);

@@ -254,6 +254,7 @@ impl State {
     /// All rows are taken up: what of them is not reclaimed yet does not count as history.
     pub(crate) fn loaded(&mut self) {
         self.graveyard.compacted(self.meta.compact);
+        self.leases.loaded();
     }
 
     /// A planned batch is durable, and its rows are forgotten.
