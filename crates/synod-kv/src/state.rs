@@ -10,6 +10,7 @@ use crate::alarm::{Alarm, AlarmKind};
 use crate::alarms::{self, Alarms};
 use crate::auth::{Auth, AuthCommand, AuthError};
 use crate::caller::{Caller, Need};
+use crate::digest::Digest;
 use crate::garbage::Graveyard;
 use crate::key::KeyRange;
 use crate::leases::{LeaseChange, Leases, Terms};
@@ -193,6 +194,19 @@ impl State {
         self.meta.digest.pair(member, u64::from(flags));
         self.meta.digest.pair(quota, 10);
         self.overlay.push_pair(alarms::alarm_key(kind, member), alarms::encode_alarm(reasons));
+    }
+
+    /// Folds users, roles and alarms in, as they are now.
+    pub(crate) fn fold_settings(&self, digest: &mut Digest) {
+        for (key, value) in self.auth.rows() {
+            digest.bytes(&key);
+            digest.bytes(&value);
+        }
+        for Alarm { kind, member, reasons } in self.alarms.all() {
+            let (flags, quota) = alarms::reasons_code(reasons);
+            digest.pair(member, u64::from(alarms::kind_code(kind)));
+            digest.pair(quota, u64::from(flags));
+        }
     }
 
     /// Whether an alarm of this kind stands, of whichever member.

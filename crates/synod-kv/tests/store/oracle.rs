@@ -289,7 +289,9 @@ proptest! {
             prop_assert_eq!(one.store.digest(), other.store.digest());
         }
         let hash = |member: &Member| {
-            member.store.reader().hash_kv(&Caller::Internal, None).unwrap()
+            let reader = member.store.reader();
+            let caller = Caller::Internal;
+            (reader.hash_kv(&caller, None).unwrap(), reader.hash(&caller).unwrap())
         };
         let hashes = [hash(&one), hash(&other)];
         prop_assert_eq!(hashes[0], hashes[1]);
