@@ -55,6 +55,10 @@ impl Disk for MeasuredDisk {
     fn sync_directory(&mut self) -> io::Result<()> {
         self.disk.sync_directory()
     }
+
+    fn room(&self) -> Option<u64> {
+        self.disk.room()
+    }
 }
 
 impl DiskFile for MeasuredFile {
