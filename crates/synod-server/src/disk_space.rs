@@ -26,8 +26,8 @@ pub(crate) struct DiskSpace {
 /// A file system without room for a member.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "the file system of {} has {free} of {total} bytes free: delete what is not needed there or make \
-     it larger, and start the member again",
+    "the file system of {} has {free} of {total} bytes free: delete what is not needed there or \
+     make it larger, and start the member again",
     .folder.display()
 )]
 pub struct DiskFull {
