@@ -3,13 +3,18 @@
 //! A member that fails is passed over until its back-off is over, which doubles with each failure
 //! in a row. If all are passed over, the one that may be tried first is waited for.
 
+use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use tokio::net::UnixStream;
 use tokio::time::Instant;
-use tonic::transport::{Channel, Endpoint as Target};
+use tonic::transport::{Channel, Endpoint as Target, Uri};
+use tower::service_fn;
 
 use crate::error::Error;
 use crate::options::Options;
@@ -38,7 +43,7 @@ pub(crate) struct Endpoints {
 #[derive(Debug)]
 struct Endpoint {
     address: String,
-    target: Target,
+    way: Way,
     health: Mutex<Health>,
 }
 
@@ -47,6 +52,14 @@ struct Health {
     channel: Channel,
     failures: u32,
     passed_over_until: Option<Instant>,
+}
+
+/// How a member is reached.
+#[derive(Debug)]
+struct Way {
+    target: Target,
+    /// The unix socket to speak TLS over; others are named by the target.
+    socket: Option<PathBuf>,
 }
 
 /// A member to ask now, or after a wait.
@@ -84,7 +97,7 @@ impl Endpoints {
 
     /// A connection to each of its own, made at the first request.
     pub(crate) fn channels(&self) -> impl Iterator<Item = Channel> {
-        self.all.iter().map(|endpoint| endpoint.target.connect_lazy())
+        self.all.iter().map(|endpoint| endpoint.way.channel())
     }
 
     /// Whom to ask now.
@@ -116,7 +129,7 @@ impl Endpoints {
         health.failures = health.failures.saturating_add(1);
         health.passed_over_until = Some(Instant::now() + back_off(health.failures));
         if connection_is_suspect {
-            health.channel = endpoint.target.connect_lazy();
+            health.channel = endpoint.way.channel();
         }
     }
 }
@@ -125,12 +138,13 @@ impl Endpoint {
     fn new(address: String, options: &Options) -> Result<Self, Error> {
         let refused =
             |reason: &str| Error::Endpoint { endpoint: address.clone(), reason: reason.to_owned() };
-        if address.starts_with("unixs://") {
-            return Err(refused("TLS over unix sockets is not built into this client"));
-        }
         let scheme = if options.tls.is_some() { "https" } else { "http" };
-        let url =
-            if address.contains("://") { address.clone() } else { format!("{scheme}://{address}") };
+        let socket = address.strip_prefix("unixs://").map(PathBuf::from);
+        let url = match &socket {
+            Some(path) => format!("https://{}", name_of(path)),
+            None if address.contains("://") => address.clone(),
+            None => format!("{scheme}://{address}"),
+        };
         let target = Target::from_shared(url).map_err(|_| refused("not like 127.0.0.1:2379"))?;
         if target.uri().host().is_none_or(str::is_empty)
             && target.uri().scheme_str() != Some("unix")
@@ -139,7 +153,7 @@ impl Endpoint {
         }
         let target = if target.uri().scheme_str() == Some("https") {
             let tls = options.tls.clone().unwrap_or_default();
-            tls.on(target).map_err(|error| refused(&format!("TLS: {}", deepest(&error))))?
+            tls.on(target).map_err(|error| refused(&format!("TLS: {error}")))?
         } else {
             target
         };
@@ -149,18 +163,30 @@ impl Endpoint {
             .http2_keep_alive_interval(PROBE_INTERVAL)
             .keep_alive_timeout(PROBE_TIMEOUT)
             .keep_alive_while_idle(true);
-        let channel = target.connect_lazy();
+        let way = Way { target, socket };
+        let channel = way.channel();
         let health = Mutex::new(Health { channel, failures: 0, passed_over_until: None });
-        Ok(Self { address, target, health })
+        Ok(Self { address, way, health })
     }
 }
 
-/// What is behind an error that only says where it happened.
-fn deepest(mut error: &dyn std::error::Error) -> &dyn std::error::Error {
-    while let Some(cause) = error.source() {
-        error = cause;
+impl Way {
+    /// A connection that is made at the first request.
+    fn channel(&self) -> Channel {
+        let Some(socket) = &self.socket else { return self.target.connect_lazy() };
+        let socket = socket.clone();
+        self.target.connect_with_connector_lazy(service_fn(move |_: Uri| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        }))
     }
-    error
+}
+
+/// The name that the certificate behind a unix socket is to be for: as to etcd's clients, the last
+/// part of its path, up to a colon.
+fn name_of(socket: &Path) -> &str {
+    let name = socket.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    name.split(':').next().unwrap_or(name)
 }
 
 /// Between half of it and the whole, so that clients that failed together return one by one.
@@ -216,10 +242,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_address_is_refused_with_the_reason() {
-        for (address, reason) in [
-            ("unixs://socket", "TLS over unix sockets is not built into this client"),
-            ("not an address", "not like 127.0.0.1:2379"),
-        ] {
+        for (address, reason) in
+            [("unixs://", "not like 127.0.0.1:2379"), ("not an address", "not like 127.0.0.1:2379")]
+        {
             let found = Endpoints::new(vec![address.to_owned()], &Options::default());
             let expected = Error::Endpoint { endpoint: address.into(), reason: reason.into() };
             assert_eq!(found.unwrap_err(), expected);

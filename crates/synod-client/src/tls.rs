@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{ClientTlsConfig, Endpoint, Identity};
 
 mod anyone;
+mod trusted;
 
 use anyone::Anyone;
+use trusted::Trusted;
 
 /// TLS towards members: whose certificates are trusted, and the client's own.
 ///
@@ -61,7 +63,8 @@ impl Tls {
         self
     }
 
-    pub(crate) fn on(&self, target: Endpoint) -> Result<Endpoint, tonic::transport::Error> {
+    /// The same endpoint over TLS, or what is wrong.
+    pub(crate) fn on(&self, target: Endpoint) -> Result<Endpoint, String> {
         let mut config = ClientTlsConfig::new();
         if let Some((certificates, key)) = &self.identity {
             config = config.identity(Identity::from_pem(certificates, key));
@@ -69,15 +72,23 @@ impl Tls {
         if let Some(name) = &self.server_name {
             config = config.domain_name(name);
         }
-        if self.trusts_anyone {
-            return target.tls_config_with_verifier(config, Arc::new(Anyone::default()));
-        }
-        config = match &self.authorities {
-            Some(pem) => config.ca_certificate(Certificate::from_pem(pem)),
-            None => config.with_native_roots(),
+        let target = match &self.authorities {
+            _ if self.trusts_anyone => {
+                target.tls_config_with_verifier(config, Arc::new(Anyone::default()))
+            }
+            Some(pem) => target.tls_config_with_verifier(config, Arc::new(Trusted::read(pem)?)),
+            None => target.tls_config(config.with_native_roots()),
         };
-        target.tls_config(config)
+        target.map_err(|error| deepest(&error).to_string())
     }
+}
+
+/// What is behind an error that only says where it happened.
+fn deepest(mut error: &dyn std::error::Error) -> &dyn std::error::Error {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error
 }
 
 /// Without the key.

@@ -26,12 +26,13 @@ struct Line {
 
 /// A cluster of one that asks for certificates of this authority.
 async fn member(folder: &Path, authority: &Path, pair: &Pair) -> Server {
+    let socket = socket(folder);
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = format!("http://{}", held.local_addr().unwrap());
     let line = [
         "synod".to_owned(),
         format!("--data-dir={}", folder.join("data").display()),
-        "--listen-client-urls=https://127.0.0.1:0".to_owned(),
+        format!("--listen-client-urls=https://127.0.0.1:0,{socket}"),
         "--advertise-client-urls=https://127.0.0.1:2379".to_owned(),
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
@@ -46,6 +47,36 @@ async fn member(folder: &Path, authority: &Path, pair: &Pair) -> Server {
     let server = Server::start(config).await.unwrap();
     timeout(PATIENCE, server.ready()).await.expect("a leader in time");
     server
+}
+
+/// Where it listens beside the port; the name is one that certificates of tests are for.
+fn socket(folder: &Path) -> String {
+    format!("unixs://{}", folder.join("localhost").display())
+}
+
+/// One certificate for everything, as `openssl req -x509` makes it: members show it, and clients
+/// and members trust it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_a_client_trusts_may_speak_for_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (_, pair) = Authority::showing_itself(folder, "itself", &Subject::default());
+    let server = member(folder, &pair.cert, &pair).await;
+    let port = server.client_addresses()[0].port();
+    let pem = fs::read(&pair.cert).unwrap();
+    let tls = Tls::new().with_authorities(pem.clone());
+    let tls = tls.with_identity(pem, fs::read(&pair.key).unwrap());
+    let options = |tls| Options::default().with_tls(tls).with_rounds_max(1);
+    for endpoint in [format!("https://localhost:{port}"), socket(folder)] {
+        let client = Client::connect([endpoint], options(tls.clone())).await.unwrap();
+        client.put(Put::new("k", "v")).await.unwrap();
+    }
+    // It is good for the names in it, and for no others.
+    let other = options(tls.with_server_name("other.example"));
+    let client = Client::connect([socket(folder)], other).await.unwrap();
+    let reason = client.put(Put::new("k", "x")).await.unwrap_err().to_string();
+    assert!(reason.contains("not valid for name"), "{reason}");
+    timeout(PATIENCE, server.shutdown()).await.expect("stopped in time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,7 +104,9 @@ async fn each_side_trusts_whom_its_authority_signed() {
 
     let client = connect(shown(trusting(), &client_pair)).await;
     client.put(Put::new("k", "v")).await.unwrap();
-    for endpoint in [format!("https://{address}"), format!("https://localhost:{port}")] {
+    let endpoints =
+        [format!("https://{address}"), format!("https://localhost:{port}"), socket(folder)];
+    for endpoint in endpoints {
         let tls = shown(trusting(), &client_pair);
         let client = Client::connect([endpoint], options(tls)).await.unwrap();
         assert_eq!(client.get(Get::key("k")).await.unwrap().kvs[0].value, "v");

@@ -30,11 +30,13 @@ mod alarm;
 mod answer;
 mod auth;
 mod lease;
+mod operation;
 
 use std::num::NonZeroU64;
 
 pub(crate) use auth::encode_permission;
 use bytes::{BufMut, Bytes, BytesMut};
+pub use operation::Operation;
 
 use crate::caller::Caller;
 use crate::command::{

@@ -3,7 +3,7 @@
 //! **Invariant:** the queue has one entry per lease: its deadline. A renewal moves the entry, so
 //! that nothing of former deadlines is left behind.
 //!
-//! Small on purpose, as there may be millions: about 80 bytes for a lease, and a few dozen for
+//! Small on purpose, as there may be millions: about 90 bytes for a lease, and a few dozen for
 //! its key if it has one, as most do.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,11 +35,16 @@ pub(crate) struct Leases {
     queue: BTreeSet<(u64, i64)>,
     /// Keys attached, of all leases.
     attached: u64,
+    /// How often terms were set: log time stands still within a slot, this goes on.
+    begun: u64,
 }
 
 #[derive(Debug)]
 struct Lease {
     terms: Terms,
+    /// Which beginning, of all of them, was its last. It is in memory only: see
+    /// [`Leases::after`].
+    begun: u64,
     keys: Keys,
 }
 
@@ -84,10 +89,17 @@ impl Leases {
 
     /// Sets the terms of a lease, new or not.
     pub(crate) fn set(&mut self, id: i64, terms: Terms) {
-        let lease = self.by_id.entry(id).or_insert(Lease { terms, keys: Keys::None });
+        self.begun += 1;
+        let begun = self.begun;
+        let lease = self.by_id.entry(id).or_insert(Lease { terms, begun, keys: Keys::None });
         self.queue.remove(&(lease.terms.deadline_ms, id));
-        lease.terms = terms;
+        (lease.terms, lease.begun) = (terms, begun);
         self.queue.insert((terms.deadline_ms, id));
+    }
+
+    /// All leases are loaded: which of them began first is not known.
+    pub(crate) fn loaded(&mut self) {
+        self.by_id.values_mut().for_each(|lease| lease.begun = 0);
     }
 
     /// Forgets a lease. Its keys are gone already.
@@ -144,11 +156,15 @@ impl Leases {
         self.by_id.keys().copied()
     }
 
-    /// Up to `max` leases with an id above `after`, upward, with their deadlines.
-    pub(crate) fn after(&self, after: Option<i64>, max: usize) -> Vec<(u64, i64)> {
+    /// Up to `max` leases with an id above `after`, upward, with their places in the order of
+    /// deadlines. Of those with one deadline, the one that began first is first; those that were
+    /// loaded together stand in the order of their ids, as neither the engine nor a snapshot keeps
+    /// more.
+    pub(crate) fn after(&self, after: Option<i64>, max: usize) -> Vec<((u64, u64), i64)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = self.by_id.range((from, Bound::Unbounded));
-        range.take(max).map(|(id, lease)| (lease.terms.deadline_ms, *id)).collect()
+        let place = |lease: &Lease| (lease.terms.deadline_ms, lease.begun);
+        range.take(max).map(|(id, lease)| (place(lease), *id)).collect()
     }
 
     /// The earliest deadline.
@@ -267,6 +283,20 @@ mod tests {
             let due = leases.due(time_ms, leases_max, keys_max);
             assert_eq!(due, expected, "{time_ms} {leases_max} {keys_max}");
         }
+    }
+
+    /// Ids that clients let the server draw say nothing of their order, and log time may stand
+    /// still between two grants.
+    #[test]
+    fn of_one_deadline_the_one_that_began_first_is_first() {
+        let mut leases = Leases::default();
+        for (id, deadline_ms) in [(9, 20), (3, 20), (-5, 10), (7, 20), (9, 20)] {
+            leases.set(id, terms(deadline_ms));
+        }
+        let mut all = leases.after(None, 9);
+        all.sort_unstable();
+        let ids: Vec<i64> = all.into_iter().map(|(_, id)| id).collect();
+        assert_eq!(ids, [-5, 3, 7, 9], "9 was renewed last");
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub use auth::{
     Access, AuthCommand, AuthError, AuthStatus, Login, PasswordHash, Permission, TokenSecret,
 };
 pub use caller::{Caller, Identity, Need};
-pub use codec::{COMMAND_BYTES_MAX, DecodeError};
+pub use codec::{COMMAND_BYTES_MAX, DecodeError, Operation};
 pub use command::{
     Assign, Bounds, Command, Compact, DeleteRange, Put, Range, Sort, SortOrder, SortTarget,
 };

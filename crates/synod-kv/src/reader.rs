@@ -269,12 +269,37 @@ impl<E: Engine> Reader<E> {
         })
     }
 
-    /// Folds everything applied, and the current revision: the same on all members that have
-    /// applied the same slots.
-    #[must_use]
-    pub fn digest(&self) -> (u64, Revision) {
-        let state = self.shared.state.read();
-        (state.meta.digest.as_u64(), state.meta.revision)
+    /// Hashes what the store holds: all keys and values at the current revision, leases with their
+    /// TTL, users, roles and alarms, and up to where history was compacted. Equal on members that
+    /// hold the same, whatever they applied to get there. What changes meanwhile may count or not.
+    ///
+    /// # Errors
+    /// If the caller is not root; if the engine fails.
+    pub fn hash(&self, caller: &Caller) -> Result<HashKv, ReadError<E::Error>> {
+        // What was current may be compacted while it is read. That happens once, or somebody
+        // compacts without end.
+        let hashed = match self.hash_kv(caller, None) {
+            Err(ReadError::Compacted { .. }) => self.hash_kv(caller, None)?,
+            hashed => hashed?,
+        };
+        let mut digest = Digest::default();
+        digest.pair(u64::from(hashed.hash), hashed.compact_revision.as_i64().cast_unsigned());
+        let mut after = None;
+        loop {
+            let state = self.shared.state.read();
+            let ids = state.leases.after(after, CHUNK_KEYS);
+            for &(_, id) in &ids {
+                let ttl = state.leases.terms(id).map_or(0, |terms| terms.ttl);
+                digest.pair(id.cast_unsigned(), ttl.cast_unsigned());
+            }
+            after = ids.last().map(|(_, id)| *id);
+            if ids.len() < CHUNK_KEYS {
+                break;
+            }
+        }
+        self.shared.state.read().fold_settings(&mut digest);
+        let [_, _, _, _, high @ ..] = digest.as_u64().to_le_bytes();
+        Ok(HashKv { hash: u32::from_le_bytes(high), ..hashed })
     }
 
     /// The alarms that stand, by kind and member.
@@ -331,14 +356,16 @@ impl<E: Engine> Reader<E> {
         }
     }
 
-    /// All leases that are not ended, those due first before others. One that comes, goes or is
+    /// All leases that are not ended, those due first before others, and of those that are due
+    /// together the one that began first; a member that has started since knows no order of these
+    /// but that of their ids. One that comes, goes or is
     /// renewed meanwhile may be told or not.
     ///
     /// # Errors
     /// If the caller may not read every key of all leases.
     pub fn leases(&self, caller: &Caller) -> Result<Vec<i64>, AuthError> {
         self.permit(caller, &[Need::User, Need::ReadLeases])?;
-        let mut all: Vec<(u64, i64)> = Vec::new();
+        let mut all: Vec<((u64, u64), i64)> = Vec::new();
         loop {
             let after = all.last().map(|(_, id)| *id);
             let leases = self.shared.state.read().leases.after(after, CHUNK_KEYS);

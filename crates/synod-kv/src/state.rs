@@ -10,6 +10,7 @@ use crate::alarm::{Alarm, AlarmKind};
 use crate::alarms::{self, Alarms};
 use crate::auth::{Auth, AuthCommand, AuthError};
 use crate::caller::{Caller, Need};
+use crate::digest::Digest;
 use crate::garbage::Graveyard;
 use crate::key::KeyRange;
 use crate::leases::{LeaseChange, Leases, Terms};
@@ -195,6 +196,19 @@ impl State {
         self.overlay.push_pair(alarms::alarm_key(kind, member), alarms::encode_alarm(reasons));
     }
 
+    /// Folds users, roles and alarms in, as they are now.
+    pub(crate) fn fold_settings(&self, digest: &mut Digest) {
+        for (key, value) in self.auth.rows() {
+            digest.bytes(&key);
+            digest.bytes(&value);
+        }
+        for Alarm { kind, member, reasons } in self.alarms.all() {
+            let (flags, quota) = alarms::reasons_code(reasons);
+            digest.pair(member, u64::from(alarms::kind_code(kind)));
+            digest.pair(quota, u64::from(flags));
+        }
+    }
+
     /// Whether an alarm of this kind stands, of whichever member.
     pub(crate) fn is_alarmed(&self, kind: AlarmKind) -> bool {
         self.alarms.has(kind)
@@ -254,6 +268,7 @@ impl State {
     /// All rows are taken up: what of them is not reclaimed yet does not count as history.
     pub(crate) fn loaded(&mut self) {
         self.graveyard.compacted(self.meta.compact);
+        self.leases.loaded();
     }
 
     /// A planned batch is durable, and its rows are forgotten.

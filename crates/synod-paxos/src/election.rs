@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::event::{Event, Ignored, StepDown};
 use crate::ids::{Ballot, ReplicaId};
 use crate::message::{Heartbeat, Message, TakeOver};
-use crate::proposer::Proposer;
+use crate::proposer::{HandOver, Proposer};
 use crate::quorum::ReplicaSet;
 use crate::replica::Replica;
 use crate::slot::Slot;
@@ -291,15 +291,15 @@ impl Replica {
         self.election.stand_at = self.election.stand_at.max(self.now.plus(patience + jitter));
     }
 
-    /// A leader that hands over lets the other one be first; one that found a higher ballot does
-    /// not wait long, as nobody may lead now.
+    /// A leader that hands over lets the other one be first, and does not hurry to say that nobody
+    /// leads; one that found a higher ballot does not wait long, as nobody may lead now.
     pub(crate) fn after_leading(&mut self, reason: StepDown) {
-        self.election.heartbeat_at = self.now;
         match reason {
             StepDown::HandedOver => {
                 self.election.stand_at = self.now.plus(self.options.election_timeout);
             }
             StepDown::HigherBallot | StepDown::NoQuorum => {
+                self.election.heartbeat_at = self.now;
                 self.stand_within(self.options.heartbeat_interval);
             }
         }
@@ -415,24 +415,35 @@ impl Replica {
             .map(|(id, _)| *id);
         match (&mut self.proposer, target) {
             (Proposer::Leader(leader), Some(target)) => {
-                leader.handing_over.get_or_insert((target, self.now));
+                let begun = HandOver { to: target, since: self.now, asked: None };
+                leader.handing_over.get_or_insert(begun);
                 true
             }
             _ => false,
         }
     }
 
-    /// Hands over once everything proposed is chosen; gives up if that takes too long.
-    pub(crate) fn finish_hand_over(&mut self) {
+    /// Asks the successor to lead once everything proposed is chosen; gives up if that takes too
+    /// long.
+    ///
+    /// It goes on to lead until the successor's ballot appears. If it stepped down at once, the
+    /// others would hear that nobody leads, and one of them could stand, and win, before a
+    /// successor on a busy machine has woken up. They let the successor pass, as it names the
+    /// ballot that it succeeds. It is asked again while it does not: a message may be lost, or come
+    /// before it knew whom it follows.
+    pub(crate) fn go_on_handing_over(&mut self) {
         let Proposer::Leader(leader) = &mut self.proposer else { return };
-        let Some((to, since)) = leader.handing_over else { return };
-        if leader.in_flight.is_empty() {
+        let Some(HandOver { to, since, asked }) = leader.handing_over else { return };
+        let again = self.options.heartbeat_interval;
+        if self.now.since(since) >= self.options.election_timeout {
+            leader.handing_over = None;
+        } else if leader.in_flight.is_empty()
+            && asked.is_none_or(|asked| self.now.since(asked) >= again)
+        {
+            leader.handing_over = Some(HandOver { to, since, asked: Some(self.now) });
             let ballot = leader.ballot;
             self.announce_to_all();
             self.outputs.send(to, Message::TakeOver(TakeOver { ballot }));
-            self.step_down(StepDown::HandedOver);
-        } else if self.now.since(since) >= self.options.election_timeout {
-            leader.handing_over = None;
         }
     }
 

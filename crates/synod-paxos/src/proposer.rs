@@ -80,8 +80,17 @@ pub(crate) struct Leader {
     time_base: LogTime,
     started: Time,
     pub(crate) announced: Announced,
-    /// To whom it hands over, and since when.
-    pub(crate) handing_over: Option<(ReplicaId, Time)>,
+    /// To whom it hands over, if it does.
+    pub(crate) handing_over: Option<HandOver>,
+}
+
+/// A leader's way out: it proposes nothing more, and leads until its successor has begun.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub(crate) struct HandOver {
+    pub(crate) to: ReplicaId,
+    pub(crate) since: Time,
+    /// When it asked the successor last.
+    pub(crate) asked: Option<Time>,
 }
 
 /// A slot that was proposed and whose predecessors are not all chosen yet.
@@ -494,6 +503,8 @@ impl Replica {
             Proposer::Idle => {}
             Proposer::Candidate(_) => self.back_off(),
             Proposer::Leader(leader) => {
+                let has_asked = leader.handing_over.is_some_and(|over| over.asked.is_some());
+                let reason = if has_asked { StepDown::HandedOver } else { reason };
                 self.reads.ask_again(leader.confirmations.into_own_reads());
                 self.outputs.event(Event::SteppedDown { ballot: leader.ballot, reason });
                 self.outputs.event(Event::LeaderChanged { leader: None });

@@ -229,7 +229,8 @@ impl Replica {
 
     /// Hands leadership to another member (the most caught-up one if `None`). True if this member
     /// leads and there is somebody to hand over to; it is done when [`is_leader`](Self::is_leader)
-    /// turns false, or given up after an election timeout.
+    /// turns false, or given up after an election timeout: see
+    /// [`is_handing_over`](Self::is_handing_over).
     pub fn transfer(&mut self, now: Time, to: Option<ReplicaId>) -> bool {
         self.advance_clock(now);
         self.begin_hand_over(to)
@@ -246,7 +247,7 @@ impl Replica {
             self.dispatch_own_commands();
             self.propose_batches();
             self.dispatch_reads();
-            self.finish_hand_over();
+            self.go_on_handing_over();
             self.announce_chosen();
         }
         self.outputs.pop()
@@ -288,6 +289,12 @@ impl Replica {
     #[must_use]
     pub const fn is_leader(&self) -> bool {
         matches!(self.proposer, Proposer::Leader(_))
+    }
+
+    /// Whether it leads, and waits for another member to lead in its stead.
+    #[must_use]
+    pub fn is_handing_over(&self) -> bool {
+        matches!(&self.proposer, Proposer::Leader(leader) if leader.handing_over.is_some())
     }
 
     /// Whether all other members have met this one, and it them, so that it may vote.

@@ -152,23 +152,33 @@ struct Spares {
     made: Receiver<io::Result<Spare>>,
     maker: Sender<io::Result<Spare>>,
     making: Option<JoinHandle<()>>,
+    /// None is ordered before the log ends here.
+    not_before: u64,
 }
 
 impl Spares {
     fn new() -> Self {
         let (maker, made) = crossbeam_channel::bounded(1);
-        Self { made, maker, making: None }
+        Self { made, maker, making: None, not_before: 0 }
     }
 
     /// Takes over a file that was made, and orders one if the log has none.
     fn keep_one<D: Disk + Clone>(&mut self, log: &mut Log<D>) {
-        // After a failure nothing more is ordered: the log makes its next file itself, and fails
-        // if it cannot.
-        if let Ok(Ok(spare)) = self.made.try_recv() {
-            log.adopt_spare(spare);
-            self.making = None;
+        let end = log.status().end.to_u64();
+        match self.made.try_recv() {
+            Ok(Ok(spare)) => {
+                log.adopt_spare(spare);
+                self.making = None;
+            }
+            // There was no room: there may be some later. If not, the log makes its next file
+            // itself when it needs it, and fails if it cannot.
+            Ok(Err(_)) => {
+                self.making = None;
+                self.not_before = end.saturating_add(RETRY_BYTES);
+            }
+            Err(_) => {}
         }
-        if self.making.is_some() {
+        if self.making.is_some() || end < self.not_before {
             return;
         }
         let Some((mut disk, order)) = log.order_spare() else { return };
@@ -192,6 +202,9 @@ impl Drop for Spares {
         }
     }
 }
+
+/// After a failure, a spare file is ordered again when the log has grown by so much.
+const RETRY_BYTES: u64 = 1 << 20;
 
 /// A group takes no more jobs than this, so that those who wait for its sync wait not too long.
 const GROUP_JOBS_MAX: usize = 1024;

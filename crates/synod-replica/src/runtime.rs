@@ -123,6 +123,7 @@ impl<M: StateMachine> Running<M> {
         let status = Arc::new(SharedStatus::default());
         let me = identity.me;
         let life = identity.life;
+        let heartbeat_interval = options.paxos.heartbeat_interval;
         let shipping = machine.shipping();
         let driver = Driver::new(
             identity,
@@ -133,7 +134,7 @@ impl<M: StateMachine> Running<M> {
             Time::default(),
         );
         // Who looks before the first round sees what was recovered.
-        status.update(&driver, (0, 0));
+        status.update(&driver, (0, 0), 0);
         let (bell, log_bell) = (Bell::default(), Bell::default());
         let (senders, inputs) =
             inputs::queues(options.queue_max.get(), options.queue_bytes_max, &bell);
@@ -186,6 +187,8 @@ impl<M: StateMachine> Running<M> {
             handovers: Vec::new(),
             shutdown: None,
             handover_max: options.request_timeout,
+            heartbeat_interval,
+            heartbeats_late: 0,
         };
         let driver =
             std::thread::Builder::new().name("synod-driver".to_owned()).spawn(move || {
@@ -234,10 +237,13 @@ struct Member<M: StateMachine> {
     handovers: Vec<Handover>,
     shutdown: Option<Shutdown>,
     handover_max: Duration,
+    heartbeat_interval: Duration,
+    heartbeats_late: u64,
 }
 
 /// Somebody waits for this member to lead no more.
 struct Handover {
+    to: Option<ReplicaId>,
     deadline: Time,
     done: oneshot::Sender<Result<(), TransferError>>,
 }
@@ -262,12 +268,13 @@ impl<M: StateMachine> Member<M> {
                 return Exit::LogFailed(error);
             }
             if now >= self.driver.next_tick() {
+                self.note_late(now);
                 self.driver.handle_tick(now);
             }
             self.driver.run_outputs(now, &mut self.world);
             let waiting = (self.inputs.messages.len(), self.inputs.requests.len());
             // First, so that whoever is told that it leads no more finds it so.
-            self.status.update(&self.driver, waiting);
+            self.status.update(&self.driver, waiting, self.heartbeats_late);
             self.settle_handovers(now);
             if let Some(exit) = self.exit(now) {
                 self.driver.abandon_clients();
@@ -278,6 +285,14 @@ impl<M: StateMachine> Member<M> {
 
     fn now(&self) -> Time {
         Time::default().plus(self.started.elapsed())
+    }
+
+    /// Counts a tick of a leader that comes so late that a heartbeat has not gone out in time.
+    fn note_late(&mut self, now: Time) {
+        let late = now.since(self.driver.next_tick()) > self.heartbeat_interval;
+        if late && self.driver.replica().is_leader() {
+            self.heartbeats_late += 1;
+        }
     }
 
     /// Sleeps until something comes in or is due.
@@ -355,7 +370,7 @@ impl<M: StateMachine> Member<M> {
             let _ = done.send(Err(TransferError::Busy));
         } else if self.driver.transfer(now, to) {
             let deadline = now.plus(self.handover_max);
-            self.handovers.push(Handover { deadline, done });
+            self.handovers.push(Handover { to, deadline, done });
         } else {
             let _ = done.send(Err(TransferError::NotPossible));
         }
@@ -363,9 +378,18 @@ impl<M: StateMachine> Member<M> {
 
     fn settle_handovers(&mut self, now: Time) {
         let leads = self.driver.replica().is_leader();
-        for handover in self.handovers.extract_if(.., |h| !leads || h.deadline <= now) {
+        let is_over = |handover: &mut Handover| {
+            !leads || handover.deadline <= now || handover.done.is_closed()
+        };
+        for handover in self.handovers.extract_if(.., is_over) {
             let result = if leads { Err(TransferError::TimedOut) } else { Ok(()) };
             let _ = handover.done.send(result);
+        }
+        // It was given up, as the disk or the other one was slow; who asked still has time.
+        if let Some(handover) = self.handovers.first()
+            && !self.driver.replica().is_handing_over()
+        {
+            self.driver.transfer(now, handover.to);
         }
     }
 
@@ -375,7 +399,7 @@ impl<M: StateMachine> Member<M> {
             return Some(Exit::Halted(reason));
         }
         let shutdown = self.shutdown.as_ref()?;
-        let leads = shutdown.handing_over && self.driver.replica().is_leader();
+        let leads = shutdown.handing_over && self.driver.replica().is_handing_over();
         let done = !leads && self.driver.is_idle() && self.driver.records_undurable() == 0;
         (done || now >= shutdown.deadline).then_some(Exit::Stopped)
     }

@@ -43,6 +43,8 @@ pub struct Status {
     pub messages_waiting: usize,
     /// Requests that wait for the driver.
     pub requests_waiting: usize,
+    /// How often it led and spoke to the others later than twice the time it had for it.
+    pub heartbeats_late: u64,
 }
 
 /// The last status, shared between the driver and the handles.
@@ -77,6 +79,7 @@ impl SharedStatus {
         &self,
         driver: &Driver<M, P, R>,
         (messages_waiting, requests_waiting): (usize, usize),
+        heartbeats_late: u64,
     ) where
         M: StateMachine,
         P: ProposeClient<M::Reply>,
@@ -99,6 +102,7 @@ impl SharedStatus {
             records_undurable: driver.records_undurable(),
             messages_waiting,
             requests_waiting,
+            heartbeats_late,
         };
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
         let turned = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);

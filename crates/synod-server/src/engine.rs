@@ -9,6 +9,7 @@ use std::ops::Bound;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -71,6 +72,15 @@ impl RedbEngine {
 
     fn told<T>(&self, result: Result<T, redb::Error>) -> Result<T, EngineError> {
         result.map_err(|reason| EngineError { file: self.file.clone(), reason: Box::new(reason) })
+    }
+
+    fn view_of(&self, table: Table) -> Result<Box<dyn EngineView<EngineError>>, EngineError> {
+        let open =
+            || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(table)?) };
+        let table = self.told(open())?;
+        let metrics = Arc::clone(&self.metrics);
+        metrics.backend_views.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(RedbView { table, file: self.file.clone(), metrics }))
     }
 
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>, redb::Error> {
@@ -168,9 +178,7 @@ impl Engine for RedbEngine {
     }
 
     fn view(&self) -> Result<Box<dyn EngineView<EngineError>>, EngineError> {
-        let table =
-            || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(ROWS)?) };
-        Ok(Box::new(RedbView { table: self.told(table())?, file: self.file.clone() }))
+        self.view_of(ROWS)
     }
 
     fn stage(&self, pairs: Vec<(Bytes, Bytes)>) -> Result<(), EngineError> {
@@ -178,9 +186,7 @@ impl Engine for RedbEngine {
     }
 
     fn staged(&self) -> Result<Box<dyn EngineView<EngineError>>, EngineError> {
-        let table =
-            || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(STAGED)?) };
-        Ok(Box::new(RedbView { table: self.told(table())?, file: self.file.clone() }))
+        self.view_of(STAGED)
     }
 
     fn switch(&self) -> Result<(), EngineError> {
@@ -211,6 +217,13 @@ impl Engine for RedbEngine {
 struct RedbView {
     table: ReadOnlyTable<&'static [u8], &'static [u8]>,
     file: PathBuf,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for RedbView {
+    fn drop(&mut self) {
+        self.metrics.backend_views.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl RedbView {

@@ -118,6 +118,9 @@ fn run<E: Engine>(
         }
         if !reclaims && let Some(start) = compacting.take() {
             told.metrics.compaction.observe(start.elapsed());
+            // For people: nothing is decided by it.
+            let now = u64::try_from(crate::tls::now()).unwrap_or_default();
+            told.metrics.compaction_last.store(now, Ordering::Relaxed);
         }
         idle = if reclaims { slices.pause(Instant::now()).min(INTERVAL) } else { INTERVAL };
         round = asked;

@@ -69,6 +69,7 @@ pub use config::{
 };
 pub use data_folder::{DataFolder, DataFolderError, MemberIdentity};
 pub use discovery::{DiscoveryError, discover};
+pub use disk_space::DiskFull;
 pub use engine::{EngineError, RedbEngine};
 pub use flags::{Asked, FlagError, Settings, ValueError, help};
 pub use listener::ListenError;

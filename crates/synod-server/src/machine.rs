@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use synod_kv::{Reply, Revision, SnapshotOrigin, Store};
+use synod_kv::{ApplyError, Operation, Reply, Response, Revision, SnapshotOrigin, Store};
 use synod_paxos::{Ballot, Prefix, Slot};
 use synod_replica::snapshot::Arrived;
 use synod_replica::{Entry, Shipping, StateMachine};
@@ -139,7 +139,15 @@ impl StateMachine for KvMachine {
             // In etcd's words, for those who look for them.
             warn!(slot, ?took, expected = ?self.slow, "apply request took too long");
         }
+        // As in etcd, to find that it is compacted already is no failure.
+        let success = matches!(reply.result, Ok(_) | Err(ApplyError::Compacted { .. }));
+        if let Some(operation) = Operation::of(entry.payload) {
+            self.metrics.applies.observe(operation, success, took);
+        }
         if let Ok(response) = &reply.result {
+            if matches!(response, Response::Compact(_)) {
+                self.metrics.index_compaction.observe(took);
+            }
             self.metrics.operations.applied(response);
             self.leases.figures.count(response, self.leases.leadership.is_leader());
         }
@@ -186,9 +194,11 @@ impl StateMachine for KvMachine {
         if self.failed {
             return false;
         }
-        let start = Instant::now();
+        let (start, figures) = (Instant::now(), &self.metrics.snapshots);
+        figures.installing.fetch_add(1, Ordering::Relaxed);
         let installed = self.store.install(*state);
-        self.metrics.snapshots.installs.observe(start.elapsed());
+        figures.installing.fetch_sub(1, Ordering::Relaxed);
+        figures.installs.observe(start.elapsed());
         match installed {
             Ok(installed) => {
                 self.flush.allow_below(self.store.applied_slot());

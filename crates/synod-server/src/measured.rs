@@ -1,4 +1,4 @@
-//! A folder of the log whose syncs are timed.
+//! A folder of the log whose writes and syncs are timed.
 
 use std::io;
 use std::sync::Arc;
@@ -55,6 +55,10 @@ impl Disk for MeasuredDisk {
     fn sync_directory(&mut self) -> io::Result<()> {
         self.disk.sync_directory()
     }
+
+    fn room(&self) -> Option<u64> {
+        self.disk.room()
+    }
 }
 
 impl DiskFile for MeasuredFile {
@@ -67,7 +71,9 @@ impl DiskFile for MeasuredFile {
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let start = Instant::now();
         self.file.write_at(offset, bytes)?;
+        self.metrics.wal_write.observe(start.elapsed());
         let written = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.metrics.wal_bytes.fetch_add(written, Ordering::Relaxed);
         Ok(())

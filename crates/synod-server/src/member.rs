@@ -1,6 +1,7 @@
 //! The member behind the services: folder, store, log, protocol and peers, put together.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -24,6 +25,7 @@ use crate::auth::{Passwords, TokenOptionsError, Tokens};
 use crate::comparison::Comparison;
 use crate::config::{ClusterState, ServerConfig};
 use crate::data_folder::{DataFolder, DataFolderError, MemberIdentity};
+use crate::disk_space::{self, DiskFull};
 use crate::engine::{EngineError, RedbEngine};
 use crate::events::EventLog;
 use crate::flush::{self, FlushHandle, Pace};
@@ -72,12 +74,41 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StorageError<EngineError>),
+    /// There is no room to write with.
+    #[error("a member starts with {} bytes free or more: {full}", .full.least)]
+    DiskFull {
+        /// What is full.
+        #[from]
+        full: DiskFull,
+    },
+    /// Something failed, and there is hardly room to write with.
+    #[error("{failed}; {full}")]
+    OnFullDisk {
+        /// What failed.
+        failed: Box<Self>,
+        /// What is full.
+        full: DiskFull,
+    },
     /// The keys of tokens.
     #[error(transparent)]
     Tokens(#[from] TokenOptionsError),
     /// The system has no thread or no randomness to give.
     #[error("the system refuses: {0}")]
     System(#[from] io::Error),
+}
+
+impl StartError {
+    /// The same, with what is full if that may be why.
+    pub(crate) fn on_disk(self, data_dir: &Path) -> Self {
+        let wrote = matches!(
+            self,
+            Self::Folder(_) | Self::LogFolder(_) | Self::Log(_) | Self::Engine(_) | Self::Store(_)
+        );
+        match disk_space::full(data_dir, &self.to_string()).filter(|_| wrote) {
+            Some(full) => Self::OnFullDisk { failed: Box::new(self), full },
+            None => self,
+        }
+    }
 }
 
 /// A member at work.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tracing::{info, warn};
 use crate::config::{ServerConfig, Url};
 use crate::data_folder::{self, DataFolder};
 use crate::descriptors;
+use crate::disk_space::{self, DiskFull};
 use crate::expiry;
 use crate::initial_check;
 use crate::listener::{Door, Listener};
@@ -54,6 +56,14 @@ pub enum FatalReason {
     /// The log failed.
     #[error("the log failed: {0}")]
     Log(String),
+    /// One of them failed, and there is hardly room to write with.
+    #[error("{failed}; {full}")]
+    OnFullDisk {
+        /// What failed.
+        failed: Box<Self>,
+        /// What is full.
+        full: DiskFull,
+    },
     /// The protocol forbids it.
     #[error("{0}")]
     Halted(HaltReason),
@@ -73,6 +83,17 @@ pub enum FatalReason {
     /// A thread of the member died.
     #[error("a thread of the member died: this is a bug")]
     Died,
+}
+
+impl FatalReason {
+    /// The same, with what is full if that may be why.
+    fn on_disk(self, data_dir: &Path) -> Self {
+        let wrote = matches!(self, Self::Store(_) | Self::Log(_));
+        match disk_space::full(data_dir, &self.to_string()).filter(|_| wrote) {
+            Some(full) => Self::OnFullDisk { failed: Box::new(self), full },
+            None => self,
+        }
+    }
 }
 
 /// Where fatal reasons go. The first one counts.
@@ -110,8 +131,14 @@ impl Server {
     /// leader.
     ///
     /// # Errors
-    /// If a port, the folder or what is in it cannot be had.
+    /// If a port, the folder or what is in it cannot be had, or there is no room to write with.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
+        let data_dir = config.data_dir.clone();
+        disk_space::check(&data_dir)?;
+        Self::open(config).await.map_err(|error| error.on_disk(&data_dir))
+    }
+
+    async fn open(config: ServerConfig) -> Result<Self, StartError> {
         let config = match data_folder::snapshot_of(&config.data_dir)? {
             Some(snapshot) => config.restored_from(snapshot),
             None => config,
@@ -228,14 +255,15 @@ impl Server {
 
     /// Waits until the member must not go on, and says why. Then only [`Server::shutdown`] is left.
     pub async fn failed(&mut self) -> FatalReason {
-        tokio::select! {
+        let reason = tokio::select! {
             Some(reason) = self.fatal.recv() => reason,
             ended = &mut self.ended => match ended {
                 Ok(Exit::Halted(reason)) => FatalReason::Halted(reason),
                 Ok(Exit::LogFailed(error)) => FatalReason::Log(error.to_string()),
                 Ok(Exit::Stopped) | Err(_) => FatalReason::Died,
             },
-        }
+        };
+        reason.on_disk(&self.context.config.data_dir)
     }
 
     /// Stops in order: hands leadership over, answers what was asked, lets clients go elsewhere,

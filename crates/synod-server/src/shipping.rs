@@ -76,6 +76,7 @@ impl Drop for KvOutgoing {
         figures.sending.fetch_sub(1, Ordering::Relaxed);
         if self.ended {
             figures.sent.observe(self.started.elapsed());
+            self.metrics.backend_snapshot.observe(self.started.elapsed());
         } else {
             figures.send_failures.fetch_add(1, Ordering::Relaxed);
         }

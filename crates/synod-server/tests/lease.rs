@@ -232,7 +232,7 @@ async fn leases_are_counted() {
         "etcd_debugging_lease_granted_total 3",
         "etcd_debugging_lease_revoked_total 1",
         "etcd_debugging_lease_renewed_total 1",
-        "etcd_server_lease_expired_total 1",
+        "etcd_debugging_server_lease_expired_total 1",
         "etcd_debugging_lease_ttl_total_bucket{le=\"64\"} 2",
         "etcd_debugging_lease_ttl_total_bucket{le=\"+Inf\"} 3",
         "etcd_debugging_lease_ttl_total_sum 661",

@@ -11,7 +11,8 @@ pub trait Disk: Send + 'static {
     fn list(&self) -> io::Result<Vec<String>>;
 
     /// Creates a file of `len` zero bytes, written out (not merely allocated) and durable: its
-    /// bytes, its length and its name survive a power cut once this returns. Fails if it exists.
+    /// bytes, its length and its name survive a power cut once this returns. Fails if it exists; a
+    /// file that cannot be made whole is gone again, as it would take room from others.
     fn create(&mut self, name: &str, len: u64) -> io::Result<Self::File>;
 
     /// Opens a file for reading and writing.
@@ -26,6 +27,11 @@ pub trait Disk: Send + 'static {
 
     /// Makes renames and removals durable.
     fn sync_directory(&mut self) -> io::Result<()>;
+
+    /// How many bytes new files may take, if that can be told.
+    fn room(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A file of fixed length.

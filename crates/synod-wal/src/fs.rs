@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use rustix::fs::{Advice, FlockOperation};
+use rustix::io::Errno;
 
 use crate::disk::{Disk, DiskFile};
 
@@ -71,7 +72,7 @@ impl FsDisk {
         }
         match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 return Err(FolderError::InUse { folder: folder.to_owned() });
             }
             Err(error) => return Err(failed(error.into())),
@@ -106,17 +107,22 @@ impl Disk for FsDisk {
     fn create(&mut self, name: &str, len: u64) -> io::Result<FsFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(FILE_MODE);
-        let file = options.open(self.folder.join(name))?;
-        let zeros = vec![0; usize::try_from(len.min(FILL_BYTES)).unwrap_or(0)];
-        let mut offset = 0;
-        while offset < len {
-            let chunk = usize::try_from(len - offset).unwrap_or(usize::MAX).min(zeros.len());
-            file.write_all_at(&zeros[..chunk], offset)?;
-            // Piece by piece, so that nobody's sync of another file waits for the whole.
-            file.sync_data()?;
-            offset += u64::try_from(chunk).unwrap_or(u64::MAX);
+        let path = self.folder.join(name);
+        let told = |error: io::Error| {
+            let what = format!("{}: a file of {len} bytes: {error}", path.display());
+            io::Error::new(error.kind(), what)
+        };
+        // Who tries it all the same leaves no room to others until it has failed.
+        if self.room().is_some_and(|room| room < len) {
+            return Err(told(Errno::NOSPC.into()));
         }
-        file.sync_all()?;
+        let file = options.open(&path)?;
+        if let Err(error) = fill(&file, len) {
+            let error = told(error);
+            // It failed for want of room, most likely: others have what there is.
+            let _ = self.remove(name);
+            return Err(error);
+        }
         self.sync_directory()?;
         Ok(FsFile::new(file))
     }
@@ -136,6 +142,11 @@ impl Disk for FsDisk {
 
     fn sync_directory(&mut self) -> io::Result<()> {
         self.directory.sync_all()
+    }
+
+    fn room(&self) -> Option<u64> {
+        let found = rustix::fs::fstatvfs(&self.directory).ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize))
     }
 }
 
@@ -226,6 +237,20 @@ fn restrict(folder: &Path, directory: &File) -> Result<(), FolderError> {
         .map_err(|_| FolderError::OpenToOthers { folder: folder.to_owned(), mode })
 }
 
+/// Writes so many zeros into a new file, and makes them durable.
+fn fill(file: &File, len: u64) -> io::Result<()> {
+    let zeros = vec![0; usize::try_from(len.min(FILL_BYTES)).unwrap_or(0)];
+    let mut offset = 0;
+    while offset < len {
+        let chunk = usize::try_from(len - offset).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all_at(&zeros[..chunk], offset)?;
+        // Piece by piece, so that nobody's sync of another file waits for the whole.
+        file.sync_data()?;
+        offset += u64::try_from(chunk).unwrap_or(u64::MAX);
+    }
+    file.sync_all()
+}
+
 /// Makes the new folder's own name durable.
 fn sync_parent(folder: &Path) -> io::Result<()> {
     match folder.parent() {
@@ -272,5 +297,21 @@ mod tests {
         file.read_at(0, &mut read).unwrap();
         assert_eq!(read[..at], bytes[..at]);
         assert!(read[at..].iter().all(|byte| *byte == 0));
+    }
+
+    /// A half-made file would keep the little room that is left from the store beside the log, and
+    /// would be made again, and again take it all, each time the member starts.
+    #[test]
+    fn a_file_for_which_there_is_no_room_takes_none() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut disk = FsDisk::open(&temp.path().join("log")).unwrap();
+        // No file system has an exbibyte left, and nothing is written before it says so.
+        let error = disk.create("file", 1 << 60).unwrap_err().to_string();
+        let told =
+            format!("{}: a file of {} bytes: ", disk.folder().join("file").display(), 1_u64 << 60);
+        assert!(error.starts_with(&told), "{error}");
+        assert_eq!(disk.list().unwrap(), [""; 0]);
+        disk.create("file", 4096).unwrap();
+        assert_eq!(disk.list().unwrap(), ["file"]);
     }
 }

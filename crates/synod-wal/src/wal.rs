@@ -442,7 +442,7 @@ impl<D: Disk> Wal<D> {
     }
 
     fn make_spare(&mut self) -> io::Result<()> {
-        let spare = self.new_order().make(&mut self.disk)?;
+        let spare = self.new_order().make_at_any_price(&mut self.disk)?;
         self.spares.push(spare.number);
         Ok(())
     }

@@ -92,6 +92,14 @@ impl Auth {
         }
         Ok(())
     }
+
+    /// All rows there are of it.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (Bytes, Bytes)> {
+        let roles = self.roles.iter().map(|(name, role)| (role_key(name), encode_role(role)));
+        let users = self.users.iter().map(|(name, user)| (user_key(name), encode_user(user)));
+        let settings = (SETTINGS_KEY, encode_settings(&self.settings));
+        std::iter::once(settings).chain(roles).chain(users)
+    }
 }
 
 /// What a row of the engine says.

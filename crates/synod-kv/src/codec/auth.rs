@@ -12,17 +12,17 @@ const TAG_USER: u8 = 0x20;
 const TAG_CERTIFIED: u8 = 0x21;
 const TAG_INTERNAL: u8 = 0x22;
 
-const TAG_ENABLE: u8 = 0x30;
-const TAG_DISABLE: u8 = 0x31;
-const TAG_USER_ADD: u8 = 0x32;
-const TAG_USER_DELETE: u8 = 0x33;
-const TAG_USER_CHANGE_PASSWORD: u8 = 0x34;
-const TAG_USER_GRANT_ROLE: u8 = 0x35;
-const TAG_USER_REVOKE_ROLE: u8 = 0x36;
-const TAG_ROLE_ADD: u8 = 0x37;
-const TAG_ROLE_DELETE: u8 = 0x38;
-const TAG_ROLE_GRANT_PERMISSION: u8 = 0x39;
-const TAG_ROLE_REVOKE_PERMISSION: u8 = 0x3a;
+pub(super) const TAG_ENABLE: u8 = 0x30;
+pub(super) const TAG_DISABLE: u8 = 0x31;
+pub(super) const TAG_USER_ADD: u8 = 0x32;
+pub(super) const TAG_USER_DELETE: u8 = 0x33;
+pub(super) const TAG_USER_CHANGE_PASSWORD: u8 = 0x34;
+pub(super) const TAG_USER_GRANT_ROLE: u8 = 0x35;
+pub(super) const TAG_USER_REVOKE_ROLE: u8 = 0x36;
+pub(super) const TAG_ROLE_ADD: u8 = 0x37;
+pub(super) const TAG_ROLE_DELETE: u8 = 0x38;
+pub(super) const TAG_ROLE_GRANT_PERMISSION: u8 = 0x39;
+pub(super) const TAG_ROLE_REVOKE_PERMISSION: u8 = 0x3a;
 
 pub(super) fn encode_caller(out: &mut BytesMut, caller: &Caller) {
     match caller {

@@ -111,7 +111,7 @@ fn answers_as_etcd_does() {
     assert_eq!(etcd.grant(6, -5), Ok((6, 2)));
     assert_eq!(etcd.grant(-7, 1), Ok((-7, 2)));
     assert_eq!(etcd.grant(-8, 100), Ok((-8, 100)));
-    assert_eq!(etcd.store.reader().leases(&Caller::Internal).unwrap(), [-7, 5, 6, -8]);
+    assert_eq!(etcd.store.reader().leases(&Caller::Internal).unwrap(), [5, 6, -7, -8]);
     etcd.now += 1000;
     assert_eq!(etcd.put("a", Assign::Set(-8)), Ok(()));
     assert_eq!(etcd.put("a", Assign::Set(99)), not_found(99));

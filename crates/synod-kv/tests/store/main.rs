@@ -9,6 +9,7 @@ mod codec;
 mod commands;
 mod concurrent;
 mod etcd;
+mod hash;
 mod lease;
 mod model;
 mod model_space;

@@ -213,7 +213,7 @@ impl Model {
     }
 
     /// Milliseconds a lease has left; below 0 if it is over.
-    fn remaining_exactly(&self, id: i64) -> i128 {
+    pub(crate) fn remaining_exactly(&self, id: i64) -> i128 {
         let (ttl, since) = self.leases[&id];
         i128::from(ttl) * 1000 + i128::from(since) - i128::from(self.time_ms)
     }

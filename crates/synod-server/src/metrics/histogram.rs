@@ -38,6 +38,38 @@ pub(crate) struct Compaction;
 #[derive(Debug)]
 pub(crate) struct Defrag;
 
+/// Of commands that are applied and of ranges, as etcd's: 0.1 ms, doubling.
+#[derive(Debug)]
+pub(crate) struct Apply;
+
+/// Of hashes, as etcd's: 10 ms, doubling.
+#[derive(Debug)]
+pub(crate) struct Hash;
+
+/// Of snapshots, as etcd's: 10 ms, doubling.
+#[derive(Debug)]
+pub(crate) struct Transfer;
+
+/// Of compactions of the index, as etcd's: 0.5 ms, doubling.
+#[derive(Debug)]
+pub(crate) struct Pause;
+
+impl Buckets for Apply {
+    const MICROS: &'static [u64] = &doubling::<20>(100);
+}
+
+impl Buckets for Hash {
+    const MICROS: &'static [u64] = &doubling::<15>(10_000);
+}
+
+impl Buckets for Transfer {
+    const MICROS: &'static [u64] = &doubling::<17>(10_000);
+}
+
+impl Buckets for Pause {
+    const MICROS: &'static [u64] = &doubling::<14>(500);
+}
+
 impl Buckets for Slice {
     const MICROS: &'static [u64] = &doubling::<13>(1000);
 }
@@ -152,6 +184,10 @@ mod tests {
         assert_eq!((Slice::MICROS[0], Slice::MICROS[12]), (1000, 4_096_000));
         assert_eq!((Compaction::MICROS[0], Compaction::MICROS[13]), (100_000, 819_200_000));
         assert_eq!((Defrag::MICROS[0], Defrag::MICROS[12]), (100_000, 409_600_000));
+        assert_eq!((Apply::MICROS[0], Apply::MICROS[19]), (100, 52_428_800));
+        assert_eq!((Hash::MICROS[0], Hash::MICROS[14]), (10_000, 163_840_000));
+        assert_eq!((Transfer::MICROS[0], Transfer::MICROS[16]), (10_000, 655_360_000));
+        assert_eq!((Pause::MICROS[0], Pause::MICROS[13]), (500, 4_096_000));
         assert_eq!(Call::MICROS.len(), 11);
     }
 }

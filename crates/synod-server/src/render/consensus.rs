@@ -9,6 +9,8 @@ use crate::{ETCD_CLUSTER_VERSION, ETCD_VERSION, SYNOD_VERSION};
 
 pub(super) fn render(page: &mut Page, context: &Context) {
     who(page, context);
+    features(page, context);
+    alarms(page, context);
     formation(page, context);
     leader(page, context);
     proposals(page, context);
@@ -25,6 +27,24 @@ fn who(page: &mut Page, context: &Context) {
     page.line("synod_server_version", &format!("server_version=\"{SYNOD_VERSION}\""), 1);
     page.head("etcd_server_id", "gauge", "Which member this is.");
     page.line("etcd_server_id", &format!("server_id=\"{:x}\"", context.config.member_id), 1);
+}
+
+fn features(page: &mut Page, context: &Context) {
+    let name = "etcd_server_feature_enabled";
+    page.head(name, "gauge", "Whether a feature is enabled.");
+    let enabled = u8::from(context.config.initial_corrupt_check);
+    page.line(name, "name=\"InitialCorruptCheck\",stage=\"ALPHA\"", enabled);
+}
+
+fn alarms(page: &mut Page, context: &Context) {
+    let name = "etcd_debugging_server_alarms";
+    page.head(name, "gauge", "Alarms that are raised.");
+    for alarm in context.reader.alarms() {
+        let (member, kind) = (alarm.member, synod_etcd::alarm::name(alarm.kind));
+        page.line(name, &format!("alarm_type=\"{kind}\",server_id=\"{member:x}\""), 1);
+    }
+    let revision = context.reader.auth_status().revision;
+    page.gauge("etcd_debugging_auth_revision", "The revision of users and roles.", revision);
 }
 
 fn leader(page: &mut Page, context: &Context) {
@@ -60,7 +80,13 @@ fn proposals(page: &mut Page, context: &Context) {
     page.counter("etcd_server_proposals_failed_total", "Commands that brought no reply.", failed);
     let reads = metrics.reads_failed.load(Ordering::Relaxed);
     let name = "etcd_server_read_indexes_failed_total";
-    page.counter(name, "Linearizable reads that no leader confirmed.", reads);
+    page.counter(name, "Linearizable reads that were refused.", reads);
+    let slow = metrics.reads_slow.load(Ordering::Relaxed);
+    let name = "etcd_server_slow_read_indexes_total";
+    page.counter(name, "Linearizable reads that no leader confirmed in time.", slow);
+    let late = status.heartbeats_late;
+    let name = "etcd_server_heartbeat_send_failures_total";
+    page.counter(name, "Heartbeats sent late while leading.", late);
     let waiting = number(status.reads_waiting);
     page.gauge("synod_reads_pending", "Linearizable reads that wait.", waiting);
     let stable = status.stable_everywhere.as_u64() - 1;

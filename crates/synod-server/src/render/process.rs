@@ -33,6 +33,10 @@ pub(super) fn render(page: &mut Page, _: &Context) {
     page.gauge("process_resident_memory_bytes", "Bytes of memory used.", resident);
     let name = "process_virtual_memory_bytes";
     page.gauge(name, "Bytes of memory mapped.", process.virtual_bytes);
+    // Without a bound it is as large as can be, as other libraries tell it.
+    let max = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
+    let name = "process_virtual_memory_max_bytes";
+    page.gauge(name, "How many bytes of memory may be mapped.", max);
     if let Some(booted) = fs::read_to_string("/proc/stat").ok().as_deref().and_then(boot_time) {
         let start = seconds(process.start_ticks + booted * clock_ticks_per_second());
         page.gauge("process_start_time_seconds", "When the process started.", start);

@@ -23,6 +23,17 @@ fn operations(page: &mut Page, context: &Context) {
     ] {
         page.counter(name, help, count.load(Ordering::Relaxed));
     }
+    let name = "etcd_server_apply_duration_seconds";
+    page.head(name, "histogram", "How long commands took to apply.");
+    context.metrics.applies.each(|op, success, histogram| {
+        let labels = format!("version=\"v3\",op=\"{op}\",success=\"{success}\"");
+        page.buckets(name, &labels, histogram);
+    });
+    let name = "etcd_server_range_duration_seconds";
+    page.head(name, "histogram", "How long ranges took until their answers began.");
+    for (success, histogram) in [false, true].iter().zip(&context.metrics.range) {
+        page.buckets(name, &format!("success=\"{success}\""), histogram);
+    }
 }
 
 /// Between members. What clients save is counted as calls.
@@ -51,6 +62,11 @@ fn snapshots(page: &mut Page, context: &Context) {
     let failures = figures.receive_failures.load(Ordering::Relaxed);
     let help = "Snapshots that broke off or were damaged.";
     page.counter("synod_snapshot_receive_failures_total", help, failures);
+    page.gauge(
+        "etcd_server_snapshot_apply_in_progress_total",
+        "Whether a snapshot takes the place of the state.",
+        figures.installing.load(Ordering::Relaxed),
+    );
     page.histogram(
         "etcd_snap_db_fsync_duration_seconds",
         "Snapshots made durable in the place of the former state.",
@@ -66,6 +82,11 @@ fn snapshots(page: &mut Page, context: &Context) {
 fn disk(page: &mut Page, context: &Context) {
     let metrics = &context.metrics;
     page.histogram("etcd_disk_wal_fsync_duration_seconds", "Syncs of the log.", &metrics.wal_sync);
+    page.histogram(
+        "etcd_disk_wal_write_duration_seconds",
+        "Writes to the log.",
+        &metrics.wal_write,
+    );
     let written = metrics.wal_bytes.load(Ordering::Relaxed);
     // A gauge in etcd, too, though it only rises.
     page.gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the log.", written);
@@ -74,6 +95,15 @@ fn disk(page: &mut Page, context: &Context) {
         "Commits of the engine.",
         &metrics.backend_commit,
     );
+    page.histogram(
+        "etcd_disk_backend_snapshot_duration_seconds",
+        "Snapshots of the store sent to clients and members.",
+        &metrics.backend_snapshot,
+    );
+    let views = metrics.backend_views.load(Ordering::Relaxed);
+    page.gauge("etcd_mvcc_db_open_read_transactions", "Views of the store that are open.", views);
+    page.histogram("etcd_mvcc_hash_duration_seconds", "Calls of Hash.", &metrics.hash);
+    page.histogram("etcd_mvcc_hash_rev_duration_seconds", "Calls of HashKV.", &metrics.hash_kv);
 }
 
 fn store(page: &mut Page, context: &Context) {
@@ -110,6 +140,14 @@ fn store(page: &mut Page, context: &Context) {
         "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
         "From the first of these slices to the last one.",
         &context.metrics.compaction,
+    );
+    let last = context.metrics.compaction_last.load(Ordering::Relaxed);
+    let help = "When the last of these slices ended; 0 if there was none since the start.";
+    page.gauge("etcd_debugging_mvcc_db_compaction_last", help, last);
+    page.histogram_ms(
+        "etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds",
+        "Compactions applied to the index.",
+        &context.metrics.index_compaction,
     );
     page.histogram(
         "etcd_disk_backend_defrag_duration_seconds",

@@ -23,7 +23,7 @@ use synod_kv::{
     ApplyError, AuthError, Caller as StoreCaller, Command, Identity, KeyRange, LeaseIds, Need,
     Range, Response as StoreResponse,
 };
-use synod_replica::Handle;
+use synod_replica::{Handle, ReadError};
 use tokio::time::timeout;
 use tonic::{Code, Request, Status};
 
@@ -226,7 +226,7 @@ impl Context {
         match self.handle.linearize().await {
             Ok(_) => Ok(()),
             Err(error) => {
-                self.metrics.reads_failed.fetch_add(1, Ordering::Relaxed);
+                self.metrics.read_unconfirmed(error == ReadError::TimedOut);
                 Err(refusal::of_read(error))
             }
         }

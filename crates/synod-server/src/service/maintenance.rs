@@ -104,11 +104,17 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::HashRequest>,
     ) -> Result<Response<pb::HashResponse>, Status> {
         let context = &self.0;
-        self.0.caller(&request)?;
-        let (digest, revision) = context.reader.digest();
-        let [_, _, _, _, high @ ..] = digest.to_le_bytes();
-        let header = Some(context.stamp().header(revision));
-        Ok(Response::new(pb::HashResponse { header, hash: u32::from_le_bytes(high) }))
+        let caller = context.caller(&request)?;
+        let found = context
+            .read(&caller, false, move |context, who| {
+                let start = Instant::now();
+                let hash = context.reader.hash(who);
+                context.metrics.hash.observe(start.elapsed());
+                hash.map_err(|error| context.refuse(refusal::of_range(error)))
+            })
+            .await?;
+        let header = Some(context.stamp().header(found.revision));
+        Ok(Response::new(pb::HashResponse { header, hash: found.hash }))
     }
 
     async fn hash_kv(
@@ -120,7 +126,9 @@ impl Maintenance for MaintenanceService {
         let revision = Revision::named(request.get_ref().revision);
         let found = context
             .read(&caller, false, move |context, who| {
+                let start = Instant::now();
                 let hash = context.reader.hash_kv(who, revision);
+                context.metrics.hash_kv.observe(start.elapsed());
                 hash.map_err(|error| context.refuse(refusal::of_range(error)))
             })
             .await?;

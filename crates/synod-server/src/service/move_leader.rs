@@ -3,7 +3,7 @@
 use synod_etcd::{EtcdError, Refusal};
 use synod_paxos::ReplicaId;
 use synod_replica::TransferError;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Code;
 
 use super::Context;
@@ -27,46 +27,41 @@ pub(super) async fn to(context: &Context, target: u64) -> Result<(), Refusal> {
     if target == context.config.member_id {
         return Ok(());
     }
-    let to = Some(ReplicaId::new(target));
-    context.handle.transfer_leadership(to).await.map_err(refusal)?;
     follows(context, target).await
 }
 
-/// Waits until this member follows another. Asks once more when it leads again: what was sent to
-/// the other may have been lost, or have come before it knew whom it follows.
+/// Hands over until this member follows another, as long as a request may take. It asks again when
+/// it still leads: the other may not have been heard for a moment, or a disk may have been slow.
 async fn follows(context: &Context, target: u64) -> Result<(), Refusal> {
     let deadline = Instant::now() + context.config.request_timeout();
-    let own = context.config.member_id;
-    let mut has_stepped_down = false;
+    let (own, to) = (context.config.member_id, Some(ReplicaId::new(target)));
+    let mut detail = None;
     loop {
         match context.leadership.leader() {
             leader if leader == target => return Ok(()),
-            leader if leader == own && has_stepped_down => {
-                has_stepped_down = false;
-                // It may have lost the lead in between, which the next turn sees.
-                let _ = context.handle.transfer_leadership(Some(ReplicaId::new(target))).await;
+            leader if leader == own => {
+                match timeout_at(deadline, context.handle.transfer_leadership(to)).await {
+                    Err(_) | Ok(Ok(())) => {}
+                    Ok(Err(TransferError::Busy)) => return Err(EtcdError::TooManyRequests.into()),
+                    Ok(Err(TransferError::Stopping)) => return Err(EtcdError::Stopped.into()),
+                    Ok(Err(error @ (TransferError::NotPossible | TransferError::TimedOut))) => {
+                        detail = Some(error.to_string());
+                    }
+                }
             }
-            leader if leader == own => {}
-            NOBODY => has_stepped_down = true,
+            NOBODY => {}
             leader => {
                 let detail = format!("{} has taken over instead", context.config.name_of(leader));
                 return Err(Refusal::own(Code::Unknown, TIMED_OUT).with_detail(detail));
             }
         }
         if Instant::now() >= deadline {
-            return Err(Refusal::own(Code::Unknown, TIMED_OUT));
+            let refusal = Refusal::own(Code::Unknown, TIMED_OUT);
+            return Err(match detail {
+                Some(detail) => refusal.with_detail(detail),
+                None => refusal,
+            });
         }
         sleep(context.config.heartbeat_interval / 4).await;
     }
-}
-
-fn refusal(error: TransferError) -> Refusal {
-    let refusal = match error {
-        TransferError::NotPossible | TransferError::TimedOut => {
-            Refusal::own(Code::Unknown, TIMED_OUT)
-        }
-        TransferError::Busy => Refusal::new(EtcdError::TooManyRequests),
-        TransferError::Stopping => Refusal::new(EtcdError::Stopped),
-    };
-    refusal.with_detail(error.to_string())
 }

@@ -22,6 +22,7 @@ mod whole;
 mod write;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use synod_etcd::Refusal;
 use synod_etcd::response::pieces::{self, Pieces};
@@ -52,6 +53,18 @@ struct Measured {
 
 /// Answers a range.
 pub(super) async fn range(
+    context: &Arc<Context>,
+    caller: &Caller,
+    range: Range,
+    short: bool,
+) -> Result<RangeBody, Refusal> {
+    let start = Instant::now();
+    let answer = read(context, caller, range, short).await;
+    context.metrics.range_since(start, answer.is_ok());
+    answer
+}
+
+async fn read(
     context: &Arc<Context>,
     caller: &Caller,
     range: Range,

@@ -118,7 +118,11 @@ impl Sending {
         let point = self.source.point();
         info!(revision = %point.revision, bytes = self.total, "sending a snapshot");
         match self.send_all(runtime) {
-            Ok(()) => info!(bytes = self.total, took = ?self.started.elapsed(), "sent a snapshot"),
+            Ok(()) => {
+                let took = self.started.elapsed();
+                self.context.metrics.backend_snapshot.observe(took);
+                info!(bytes = self.total, ?took, "sent a snapshot");
+            }
             Err(refusal) => {
                 warn!(reason = refusal.text(), "a snapshot was not sent");
                 // If the client is slow or gone, it is not told: there is no room.

@@ -127,6 +127,45 @@ async fn operations_on_keys_are_counted_in_transactions_and_outside() {
     member.stop().await;
 }
 
+/// As etcd names them, and with its idea of what succeeds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_applied_read_and_hashed_is_timed() {
+    let member = Member::start(false).await;
+    let mut client = Client::one(member.address()).await;
+    for body in [r#"{"key":"YQ==","value":"YQ=="}"#, r#"{"key":"YQ==","lease":"7"}"#] {
+        client.post("/v3/kv/put", body).await;
+    }
+    client.post("/v3/kv/compaction", r#"{"revision":"2"}"#).await;
+    client.post("/v3/kv/compaction", r#"{"revision":"1"}"#).await;
+    client.post("/v3/kv/range", r#"{"key":"YQ=="}"#).await;
+    client.post("/v3/kv/range", r#"{"key":"YQ==","revision":"99"}"#).await;
+    client.post("/v3/maintenance/hash", "{}").await;
+    client.post("/v3/maintenance/hashkv", "{}").await;
+    client.post("/v3/maintenance/snapshot", "{}").await;
+    client.post("/v3/maintenance/alarm", r#"{"action":1,"memberID":"255","alarm":1}"#).await;
+    let page = client.get("/metrics").await.text;
+    let applied = |op, success, count| {
+        let labels = format!("version=\"v3\",op=\"{op}\",success=\"{success}\"");
+        format!("etcd_server_apply_duration_seconds_count{{{labels}}} {count}")
+    };
+    for line in [
+        applied("Put", true, 1),
+        applied("Put", false, 1),
+        applied("Compaction", true, 2),
+        applied("Alarm", true, 1),
+        "etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds_count 1".to_owned(),
+        "etcd_server_range_duration_seconds_count{success=\"true\"} 1".to_owned(),
+        "etcd_server_range_duration_seconds_count{success=\"false\"} 1".to_owned(),
+        "etcd_mvcc_hash_duration_seconds_count 1".to_owned(),
+        "etcd_mvcc_hash_rev_duration_seconds_count 1".to_owned(),
+        "etcd_disk_backend_snapshot_duration_seconds_count 1".to_owned(),
+        "etcd_debugging_server_alarms{alarm_type=\"NOSPACE\",server_id=\"ff\"} 1".to_owned(),
+    ] {
+        assert!(page.contains(&format!("\n{line}\n")), "{line:?} is not in {page}");
+    }
+    member.stop().await;
+}
+
 /// Names of metrics in expressions of Prometheus, whatever surrounds them.
 fn names(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';

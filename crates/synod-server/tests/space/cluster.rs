@@ -92,6 +92,14 @@ impl Cluster {
         timeout(PATIENCE, looking).await.expect("a leader in time")
     }
 
+    /// Has the leader hand over to the member at this place.
+    pub(crate) async fn move_leader(&mut self, to: usize) -> Result<(), Status> {
+        let leader = self.leader().await;
+        let target_id = self.members[to].status().await.header.unwrap().member_id;
+        let request = pb::MoveLeaderRequest { target_id };
+        self.members[leader].maintenance.move_leader(request).await.map(drop)
+    }
+
     pub(crate) async fn stop(self) {
         for server in self.servers {
             timeout(PATIENCE, server.shutdown()).await.expect("stopped in time");
