@@ -19,6 +19,7 @@ use pace::Slices;
 use parking_lot::{Condvar, Mutex};
 use synod_kv::{Engine, FlushLimits, Flusher, Revision, StorageError};
 use tokio::sync::watch;
+use tracing::info;
 
 use crate::metrics::Metrics;
 use crate::server::{FatalReason, FatalSink};
@@ -118,6 +119,8 @@ fn run<E: Engine>(
         }
         if !reclaims && let Some(start) = compacting.take() {
             told.metrics.compaction.observe(start.elapsed());
+            // In etcd's words, for those who wait for them.
+            info!(took = ?start.elapsed(), "finished scheduled compaction");
         }
         idle = if reclaims { slices.pause(Instant::now()).min(INTERVAL) } else { INTERVAL };
         round = asked;
