@@ -19,6 +19,7 @@ use pace::Slices;
 use parking_lot::{Condvar, Mutex};
 use synod_kv::{Engine, FlushLimits, Flusher, Revision, StorageError};
 use tokio::sync::watch;
+use tracing::info;
 
 use crate::metrics::Metrics;
 use crate::server::{FatalReason, FatalSink};
@@ -121,6 +122,8 @@ fn run<E: Engine>(
             // For people: nothing is decided by it.
             let now = u64::try_from(crate::tls::now()).unwrap_or_default();
             told.metrics.compaction_last.store(now, Ordering::Relaxed);
+            // In etcd's words, for those who wait for them.
+            info!(took = ?start.elapsed(), "finished scheduled compaction");
         }
         idle = if reclaims { slices.pause(Instant::now()).min(INTERVAL) } else { INTERVAL };
         round = asked;

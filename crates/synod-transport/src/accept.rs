@@ -121,7 +121,7 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
     fn complain(&self, from: SocketAddr, reason: &str) {
         count(&self.refused, 1);
         if self.limit.allows(&format!("{} {reason}", from.ip()), Instant::now()) {
-            warn!(%from, reason, "closed a connection to the peer port");
+            warn!(%from, reason, "rejected connection on peer endpoint");
         }
     }
 

@@ -40,9 +40,6 @@ pub(crate) enum PasswordError {
     /// bcrypt heeds no more bytes.
     #[error("bcrypt: password length exceeds 72 bytes")]
     TooLong,
-    /// None.
-    #[error("a password must have at least one byte; a user without one is made with no_password")]
-    Empty,
     /// The system has no randomness.
     #[error("the system has no random numbers")]
     NoRandomness,
@@ -76,10 +73,11 @@ impl Passwords {
         })
     }
 
-    /// The hash of a password.
+    /// The hash of a password. An empty one is taken, as etcd takes it, for a user who comes with a
+    /// certificate: its hash is empty too, and no password has that one.
     pub(crate) async fn hash(&self, password: String) -> Result<PasswordHash, PasswordError> {
         if password.is_empty() {
-            return Err(PasswordError::Empty);
+            return Ok(PasswordHash(Bytes::new()));
         }
         if password.len() > PASSWORD_BYTES_MAX {
             return Err(PasswordError::TooLong);
@@ -97,6 +95,7 @@ impl Passwords {
         hash: Option<&PasswordHash>,
         password: String,
     ) -> Result<bool, PasswordError> {
+        let hash = hash.filter(|hash| !hash.0.is_empty());
         let known = self.fast(user, hash, &password);
         if hash.is_some() && self.right.lock().get(known).is_some() {
             return Ok(true);
@@ -197,9 +196,14 @@ mod tests {
     const ETCDS: &[u8] = b"$2a$10$oYp4DJJogEjq9clzpnlIJ.UEXlEXpxInwBipiYRxSErzdVBZBtr3e";
 
     #[tokio::test]
-    async fn cve_2020_15115_a_password_has_at_least_one_byte() {
+    async fn cve_2020_15115_an_empty_password_is_taken_and_never_right() {
         let passwords = Passwords::new(4).unwrap();
-        assert_eq!(passwords.hash(String::new()).await.unwrap_err(), PasswordError::Empty);
+        let none = passwords.hash(String::new()).await.unwrap();
+        assert_eq!(none, PasswordHash(Bytes::new()));
+        for password in ["", "x", "$2b$04$"] {
+            let right = passwords.check("ann", Some(&none), password.to_owned()).await;
+            assert_eq!(right, Ok(false), "{password}");
+        }
         let long = passwords.hash("x".repeat(73)).await;
         assert_eq!(long.unwrap_err(), PasswordError::TooLong);
         let empty = bcrypt::hash("", 4).unwrap();

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+
 use super::ConfigError;
 use super::url::Url;
 
@@ -69,13 +71,10 @@ pub(super) fn find<'a>(
     Ok(me)
 }
 
-/// The id of the cluster of these members, which are in order.
+/// The id of the cluster of these members, which are in order; the one that etcd gives it.
 pub(super) fn cluster_id(members: &[MemberConfig]) -> u64 {
-    let mut hasher = blake3::Hasher::new_derive_key("synod cluster id of member ids");
-    for member in members {
-        hasher.update(&member.id.to_le_bytes());
-    }
-    id_of(&hasher)
+    let ids: Vec<u8> = members.iter().flat_map(|member| member.id.to_be_bytes()).collect();
+    etcds_id(&ids)
 }
 
 /// The id of the same cluster made anew from a snapshot: nobody who began with another one, or with
@@ -83,24 +82,24 @@ pub(super) fn cluster_id(members: &[MemberConfig]) -> u64 {
 pub(super) fn restored_cluster_id(cluster: u64, snapshot: u64) -> u64 {
     let mut hasher = blake3::Hasher::new_derive_key("synod cluster id of a restored cluster");
     hasher.update(&cluster.to_le_bytes()).update(&snapshot.to_le_bytes());
-    id_of(&hasher)
+    let hash = hasher.finalize();
+    u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes")).max(1)
 }
 
 fn member(name: String, mut peer_urls: Vec<Url>, token: &str) -> MemberConfig {
     peer_urls.sort();
-    let mut hasher = blake3::Hasher::new_derive_key("synod member id of peer urls and token");
-    for url in &peer_urls {
-        hasher.update(url.to_string().as_bytes()).update(b"\0");
-    }
-    hasher.update(token.as_bytes());
-    MemberConfig { id: id_of(&hasher), name, peer_urls }
+    let mut urls: Vec<String> = peer_urls.iter().map(Url::to_string).collect();
+    urls.sort();
+    let id = etcds_id([urls.concat().as_str(), token].concat().as_bytes());
+    MemberConfig { id, name, peer_urls }
 }
 
-/// The first bytes of the hash; 0 names nobody, so it is not given away.
-fn id_of(hasher: &blake3::Hasher) -> u64 {
-    let hash = hasher.finalize();
-    let first = hash.as_bytes().first_chunk().expect("a hash has 32 bytes");
-    u64::from_le_bytes(*first).max(1)
+/// An id as etcd derives it, since people and scripts know the ids of their clusters. It names and
+/// protects nothing: what a data folder is safe by is the incarnation it has drawn. 0 names nobody,
+/// so it is not given away.
+fn etcds_id(of: &[u8]) -> u64 {
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, of);
+    u64::from_be_bytes(*hash.as_ref().first_chunk().expect("a hash has 20 bytes")).max(1)
 }
 
 fn join(urls: &[Url]) -> String {

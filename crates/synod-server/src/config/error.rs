@@ -192,6 +192,11 @@ pub enum ConfigError {
         /// The one that is not.
         missing: &'static str,
     },
+    /// Metrics over TLS without a certificate, in etcd's words.
+    #[error(
+        "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"
+    )]
+    NoMetricsCertificate,
     /// A TLS listener without a certificate.
     #[error(
         "--{flag} has {url}, but there is no certificate: give --{cert} and --{key}, or --{auto}"

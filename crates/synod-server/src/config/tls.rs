@@ -104,6 +104,9 @@ impl TlsConfig {
                 && files.pair.is_none()
                 && !files.auto
             {
+                if flag == "listen-metrics-urls" {
+                    return Err(ConfigError::NoMetricsCertificate);
+                }
                 let (cert, key, auto) = (names.cert, names.key, names.auto);
                 return Err(ConfigError::NoCertificate {
                     flag,

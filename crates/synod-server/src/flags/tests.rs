@@ -151,6 +151,24 @@ fn flags_without_effect_are_warned_of_once() {
     assert_eq!((settings.warnings().len(), about("--snapshot-count is accepted")), (3, 1));
 }
 
+/// Tools wait for these words of etcd 3.6.
+#[test]
+fn what_etcd_gives_up_is_told_in_its_words() {
+    let table = [
+        ("--max-snapshots=9", "--max-snapshots is deprecated in 3.6 and will be decommissioned"),
+        ("--max-wals=9", "--max-wals is deprecated in 3.6 and will be decommissioned in 3.8"),
+        ("--v2-deprecation=gone", "--v2-deprecation is deprecated and scheduled for removal in"),
+        ("--bootstrap-defrag-threshold-megabytes=9", "Skipping defragmentation"),
+        ("--experimental-bootstrap-defrag-threshold-megabytes=9", "Skipping defragmentation"),
+    ];
+    for (word, expected) in table {
+        let given = settings(&[word]).unwrap();
+        let [warning] = given.warnings() else { panic!("{word}: {:?}", given.warnings()) };
+        assert!(warning.contains(expected), "{warning}");
+    }
+    assert_eq!(settings(&[]).unwrap().text("log-format"), "json", "etcd's default");
+}
+
 #[test]
 fn old_names_count_and_are_warned_of() {
     let old = "--experimental-watch-progress-notify-interval=3s";

@@ -283,7 +283,6 @@ fn of_password(error: PasswordError) -> Refusal {
         }
         // etcd's own words for it.
         PasswordError::TooLong => Refusal::own(Code::Unknown, error.to_string()),
-        PasswordError::Empty => Refusal::own(Code::InvalidArgument, format!("synod: {error}")),
         PasswordError::NoRandomness | PasswordError::Died => refusal::failed(&error),
     }
 }

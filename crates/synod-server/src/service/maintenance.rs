@@ -20,6 +20,9 @@ use crate::{ETCD_CLUSTER_VERSION, ETCD_VERSION};
 #[derive(Clone, Debug)]
 pub(super) struct MaintenanceService(pub(super) Arc<Context>);
 
+/// What an empty store has in use, as etcd's has: the JSON of a status leaves zeros out.
+const EMPTY_BYTES: u64 = 4096;
+
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
     type SnapshotStream = SnapshotStream;
@@ -48,7 +51,7 @@ impl Maintenance for MaintenanceService {
             raft_applied_index: status.applied_watermark.as_u64() - 1,
             errors,
             // What waits for the engine is in use, and not on its disk yet.
-            db_size_in_use: signed(sizes.used_bytes.min(sizes.disk_bytes)),
+            db_size_in_use: signed(sizes.used_bytes.min(sizes.disk_bytes).max(EMPTY_BYTES)),
             is_learner: false,
             storage_version: ETCD_CLUSTER_VERSION.to_owned(),
             db_size_quota: context.config.space.quota_bytes.map_or(-1, signed),

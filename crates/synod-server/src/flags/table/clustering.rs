@@ -55,7 +55,10 @@ pub(super) const FLAGS: &[Flag] = &[
         "write-only",
         "Stage of etcd's farewell to its version 2",
     )
-    .ignored("there is no version 2 here"),
+    .ignored(
+        "there is no version 2 here. --v2-deprecation is deprecated and scheduled for removal in \
+         v3.8. The default value is enforced, ignoring user input",
+    ),
 ];
 
 const NO_SERVICE: &str =

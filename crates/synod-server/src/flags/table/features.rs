@@ -27,7 +27,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "0",
         "Free space to defragment for at start",
     )
-    .ignored("the store needs no defragmentation"),
+    .ignored("Skipping defragmentation: the store needs none"),
     flag("max-learners", Int, "1", "Most learners of the cluster"),
     flag("downgrade-check-time", Duration, "5s", "Time between looks at a downgrade")
         .ignored("a downgrade is not watched"),

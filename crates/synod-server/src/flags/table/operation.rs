@@ -25,7 +25,7 @@ pub(super) const LOGGING: &[Flag] = &[
     flag("logger", Choice(&["zap"]), "zap", "Whose format the log has"),
     flag("log-outputs", Words, "default", "Where to log: stdout, stderr (default) or files"),
     flag("log-level", Text, "info", "What to log: debug, info, warn, error, panic or fatal"),
-    flag("log-format", Choice(&["json", "console", "text"]), "console", "How to log"),
+    flag("log-format", Choice(&["json", "console", "text"]), "json", "How to log"),
     flag("enable-log-rotation", Bool, "false", "Begin new log files").ignored(NO_ROTATION),
     flag("log-rotation-config-json", Text, "", "When to begin them").ignored(NO_ROTATION),
     flag("warning-unary-request-duration", Duration, "300ms", "Warn of requests that take longer"),
