@@ -104,10 +104,11 @@ impl Call {
     }
 
     /// The request that this JSON is, encoded. Fields that the message does not have are left out;
-    /// nothing at all is the empty message.
+    /// nothing at all is the empty message. What comes behind the request is not looked at, as in
+    /// etcd: clients end their text with a zero byte, or with a second copy.
     ///
     /// # Errors
-    /// If it is not the JSON of the request, or something comes behind it.
+    /// If it does not begin with the JSON of the request.
     pub fn request(&self, json: &[u8]) -> Result<Bytes, JsonError> {
         if json.trim_ascii().is_empty() {
             return Ok(Bytes::new());
@@ -116,7 +117,6 @@ impl Call {
         let mut json = serde_json::Deserializer::from_slice(json);
         let kind = self.descriptor.input();
         let message = DynamicMessage::deserialize_with_options(kind, &mut json, &options)
-            .and_then(|message| json.end().map(|()| message))
             .map_err(|error| JsonError(error.to_string()))?;
         Ok(message.encode_to_vec().into())
     }
