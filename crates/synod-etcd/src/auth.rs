@@ -1,7 +1,7 @@
 //! Permissions, between etcd's messages and the store.
 
 use bytes::Bytes;
-use synod_kv::{Access, KeyRange, Permission};
+use synod_kv::{Access, KeyRange, Permission, ROOT_ROLE};
 
 use crate::error::EtcdError;
 use crate::proto::authpb::{self, permission::Type};
@@ -32,9 +32,21 @@ pub fn granted_keys(key: Bytes, range_end: Bytes) -> Option<KeyRange> {
     KeyRange::new(key, range_end).ok()
 }
 
-/// The message of a permission, with the keys as they were granted.
+/// The messages of a role's permissions.
+///
+/// What `root` may cannot be granted, and etcd writes it as no grant is written: every key begins at
+/// none at all.
 #[must_use]
-pub fn permission_message(permission: Permission) -> authpb::Permission {
+pub fn permission_messages(role: &str, permissions: Vec<Permission>) -> Vec<authpb::Permission> {
+    let mut messages: Vec<_> = permissions.into_iter().map(permission_message).collect();
+    if role == ROOT_ROLE {
+        messages.iter_mut().for_each(|message| message.key = Bytes::new());
+    }
+    messages
+}
+
+/// The message of a permission, with the keys as they were granted.
+fn permission_message(permission: Permission) -> authpb::Permission {
     let Permission { access, keys } = permission;
     let perm_type = match access {
         Access::Read => Type::Read,
@@ -70,6 +82,14 @@ mod tests {
             let permission = permission(Some(message.clone())).unwrap();
             assert_eq!(permission_message(permission), message);
         }
+    }
+
+    /// As etcd 3.6 answers, so that `etcdctl role get root` prints the same.
+    #[test]
+    fn the_role_root_names_no_first_key() {
+        let all = || vec![permission(Some(message(2, b"\0", b"\0"))).unwrap()];
+        assert_eq!(permission_messages("root", all()), [message(2, b"", b"\0")]);
+        assert_eq!(permission_messages("ann", all()), [message(2, b"\0", b"\0")]);
     }
 
     /// 3.4.25: a permission for no key could be made.

@@ -30,7 +30,7 @@ use crate::leases::Leases;
 /// The user that must exist before auth is enabled.
 pub(crate) const ROOT_USER: &str = "root";
 /// The role that may everything. It need not exist to be granted.
-pub(crate) const ROOT_ROLE: &str = "root";
+pub const ROOT_ROLE: &str = "root";
 
 /// All of it.
 ///

@@ -92,7 +92,8 @@ pub use alarm::{
     SpaceReport,
 };
 pub use auth::{
-    Access, AuthCommand, AuthError, AuthStatus, Login, PasswordHash, Permission, TokenSecret,
+    Access, AuthCommand, AuthError, AuthStatus, Login, PasswordHash, Permission, ROOT_ROLE,
+    TokenSecret,
 };
 pub use caller::{Caller, Identity, Need};
 pub use codec::{COMMAND_BYTES_MAX, DecodeError, Operation};

@@ -179,10 +179,11 @@ impl Auth for AuthService {
         let caller = self.0.caller(&request)?;
         let role = request.into_inner().role;
         self.0.linearize(&caller).await?;
+        let asked = role.clone();
         let read = self.0.read(&caller, true, move |context, who| {
-            context.reader.permissions_of(who, &role).map_err(Refusal::from)
+            context.reader.permissions_of(who, &asked).map_err(Refusal::from)
         });
-        let perm = read.await?.into_iter().map(auth::permission_message).collect();
+        let perm = auth::permission_messages(&role, read.await?);
         Ok(Response::new(pb::AuthRoleGetResponse { header: self.header(), perm }))
     }
 
