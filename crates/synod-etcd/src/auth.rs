@@ -46,7 +46,7 @@ pub fn permission_messages(role: &str, permissions: Vec<Permission>) -> Vec<auth
 }
 
 /// The message of a permission, with the keys as they were granted.
-fn permission_message(permission: Permission) -> authpb::Permission {
+pub(crate) fn permission_message(permission: Permission) -> authpb::Permission {
     let Permission { access, keys } = permission;
     let perm_type = match access {
         Access::Read => Type::Read,

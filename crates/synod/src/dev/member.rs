@@ -51,6 +51,8 @@ impl Member {
             ("--initial-cluster", cluster),
             ("--initial-cluster-token", "synod-dev"),
             ("--initial-cluster-state", "new"),
+            // It is people who read it here.
+            ("--log-format", "console"),
         ];
         let arguments = arguments.into_iter().flat_map(|(flag, value)| [flag, value]);
         Self {
