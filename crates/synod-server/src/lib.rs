@@ -57,6 +57,7 @@ mod service;
 mod shipping;
 pub mod snapshot;
 mod space;
+mod sparingly;
 mod tls;
 mod watch;
 

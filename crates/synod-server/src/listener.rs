@@ -20,7 +20,6 @@ mod ending;
 mod gathered;
 mod rewound;
 mod socket;
-mod sparingly;
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,12 +37,12 @@ use tracing::{debug, warn};
 
 use crate::config::{LimitsConfig, SocketConfig, Url};
 use crate::service::Services;
+use crate::sparingly::Sparingly;
 use crate::tls::{OverTls, ServerTls, shown};
 use admission::{Admission, Reason};
 use connection::Ended;
 pub(crate) use delivery::Delivery;
 use socket::{Accepted, Socket};
-use sparingly::Sparingly;
 
 /// Ports taken for clients.
 #[derive(Debug)]

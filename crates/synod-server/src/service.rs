@@ -233,8 +233,8 @@ impl Services {
     ) -> Result<hyper::Response<Followed<AnswerBody>>, Infallible> {
         let (request, call) = self.context.metrics.calls.begin(request);
         let response = self.dispatch(request).await.map(too_large::in_etcds_words)?;
-        let response = carried::unpack(response);
-        Ok(call.answered(response))
+        call.warn_if_slow(self.context.config.pace.slow_request);
+        Ok(call.answered(carried::unpack(response)))
     }
 
     async fn dispatch(

@@ -6,11 +6,11 @@ use parking_lot::Mutex;
 
 /// When a line was written last, and how many were not since.
 #[derive(Debug, Default)]
-pub(super) struct Sparingly(Mutex<(Option<Instant>, u64)>);
+pub(crate) struct Sparingly(Mutex<(Option<Instant>, u64)>);
 
 impl Sparingly {
     /// Tells it, with how many others were left untold; or counts it as one of them.
-    pub(super) fn tell(&self, line: impl FnOnce(u64)) {
+    pub(crate) fn tell(&self, line: impl FnOnce(u64)) {
         let mut state = self.0.lock();
         if state.0.is_some_and(|last| last.elapsed() < PAUSE) {
             state.1 += 1;

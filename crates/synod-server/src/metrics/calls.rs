@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -16,10 +16,12 @@ use hyper::{Request, Response};
 use synod_etcd::json::{self, Streaming};
 use tonic::body::Body;
 use tonic::{Code, Status};
+use tracing::warn;
 
 use super::clients::Clients;
 use super::histogram::{Call, Histogram};
 use super::messages::Messages;
+use crate::sparingly::Sparingly;
 
 /// Calls by method.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub(crate) struct Calls {
     pub(crate) received_bytes: AtomicU64,
     /// Bytes of messages that clients were sent.
     pub(crate) sent_bytes: AtomicU64,
+    slow: Sparingly,
 }
 
 /// What is counted of a method.
@@ -77,6 +80,7 @@ impl Default for Calls {
             clients: Clients::default(),
             received_bytes: AtomicU64::default(),
             sent_bytes: AtomicU64::default(),
+            slow: Sparingly::default(),
         }
     }
 }
@@ -129,6 +133,23 @@ impl Begun {
         }
         let messages = Messages::default();
         response.map(|body| Followed { body, messages, way: Way::Out(self) })
+    }
+
+    /// Warns of a call that has taken longer than this, in etcd's words.
+    pub(crate) fn warn_if_slow(&self, expected: Duration) {
+        let Some((method, took)) = self.slow(expected) else { return };
+        self.calls.slow.tell(|others| warn!(method, ?took, ?expected, others, "request stats"));
+    }
+
+    /// The method of a call that has taken longer than this, and how long. Streams go on as long
+    /// as clients like, and who asks for a lock or an office waits for others.
+    fn slow(&self, expected: Duration) -> Option<(&str, Duration)> {
+        let call = json::calls().get(self.row)?;
+        let (service, method) = call.names();
+        let is_awaited =
+            call.streaming() == Streaming::Unary && service.starts_with("etcdserverpb");
+        let took = self.start.elapsed();
+        (is_awaited && took > expected).then_some((method, took))
     }
 
     fn end(&mut self, code: Code) {
@@ -232,6 +253,23 @@ mod tests {
         begin(&calls, "/nonsense").answered(refused());
         let expected = [("Put".to_owned(), "NotFound", 1), ("unknown".to_owned(), "NotFound", 2)];
         assert_eq!(handled(&calls), expected);
+    }
+
+    #[test]
+    fn only_answers_that_are_waited_for_are_slow() {
+        let calls = Arc::new(Calls::default());
+        let hour = Duration::from_secs(3600);
+        let begun = |path: &str| {
+            let mut call = begin(&calls, path);
+            call.start = call.start.checked_sub(hour).expect("an hour ago there was time");
+            call
+        };
+        let put = begun("/etcdserverpb.KV/Put");
+        assert_eq!(put.slow(Duration::ZERO).unwrap().0, "Put");
+        assert!(put.slow(hour * 2).is_none());
+        for path in ["/etcdserverpb.Watch/Watch", "/v3lockpb.Lock/Lock", "/nonsense"] {
+            assert!(begun(path).slow(Duration::ZERO).is_none(), "{path}");
+        }
     }
 
     #[test]
