@@ -23,14 +23,13 @@ pub(super) const FLAGS: &[Flag] = &[
         "URLs to listen on for clients: HTTP alone, which the others then do not serve",
     ),
     flag("max-snapshots", Uint, "5", "Snapshot files to keep").ignored(
-        "the store is its own snapshot, and the log is cut behind it. --max-snapshots is deprecated \
-         in 3.6 and will be decommissioned in 3.8",
+        "the store is its own snapshot, and the log is cut behind it. --max-snapshots is \
+         deprecated in 3.6 and will be decommissioned in 3.8",
     ),
-    flag("max-wals", Uint, "5", "Log files to keep")
-        .ignored(
-            "the log is cut by bytes: see log-keep-bytes. --max-wals is deprecated in 3.6 and will \
+    flag("max-wals", Uint, "5", "Log files to keep").ignored(
+        "the log is cut by bytes: see log-keep-bytes. --max-wals is deprecated in 3.6 and will \
              be decommissioned in 3.8",
-        ),
+    ),
     flag(
         "log-keep-bytes",
         Uint,
