@@ -34,8 +34,8 @@ pub fn granted_keys(key: Bytes, range_end: Bytes) -> Option<KeyRange> {
 
 /// The messages of a role's permissions.
 ///
-/// What `root` may cannot be granted, and etcd writes it as no grant is written: every key begins at
-/// none at all.
+/// What `root` may cannot be granted, and etcd writes it as no grant is written: every key begins
+/// at none at all.
 #[must_use]
 pub fn permission_messages(role: &str, permissions: Vec<Permission>) -> Vec<authpb::Permission> {
     let mut messages: Vec<_> = permissions.into_iter().map(permission_message).collect();

@@ -1,8 +1,8 @@
 //! What a stream of watches is sent: its messages as pieces of a body.
 //!
-//! The gRPC library would copy each message into a buffer of each stream. Here streams that are sent
-//! the same message share it; else small events are copied once, behind their head, and large ones
-//! not at all: all streams share their bytes.
+//! The gRPC library would copy each message into a buffer of each stream. Here streams that are
+//! sent the same message share it; else small events are copied once, behind their head, and large
+//! ones not at all: all streams share their bytes.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
