@@ -94,6 +94,11 @@ pub trait ProposeClient<R> {
 
 /// Who waits to read.
 pub trait ReadClient<M> {
+    /// Whether somebody is still there to read.
+    fn is_there(&self) -> bool {
+        true
+    }
+
     /// Gives the answer: everything below the slot is applied, and the machine is current as of
     /// some moment after the read was asked for. It must be quick: the member waits for it.
     fn answer(self, machine: &M, granted: Result<Slot, ReadError>);

@@ -387,10 +387,11 @@ where
         self.undurable.records()
     }
 
-    /// Whether nobody waits for an answer.
+    /// Whether nobody waits for an answer who is still there. Looks at all that wait: for the end.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.proposals.is_empty() && self.reads.is_empty()
+        !self.proposals.clients().any(ProposeClient::is_there)
+            && !self.reads.clients().any(ReadClient::is_there)
     }
 
     fn run_output(&mut self, output: Output, effects: &mut impl Effects) {

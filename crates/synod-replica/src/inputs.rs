@@ -52,6 +52,13 @@ pub(crate) enum OneQuery<M> {
 }
 
 impl<M> ReadClient<M> for OneQuery<M> {
+    fn is_there(&self) -> bool {
+        match self {
+            Self::Linearize(client) => !client.is_closed(),
+            Self::Query(_) => true,
+        }
+    }
+
     fn answer(self, machine: &M, granted: Result<Slot, ReadError>) {
         match self {
             Self::Linearize(client) => {

@@ -44,15 +44,15 @@ impl<K: Copy + Ord, C> Waiting<K, C> {
         self.take(key).map(|client| (key, client))
     }
 
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &C> {
+        self.clients.values().map(|(_, client)| client)
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.clients.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.clients.is_empty()
     }
 }

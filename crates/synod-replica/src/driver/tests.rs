@@ -23,6 +23,10 @@ impl ProposeClient<u64> for Proposer {
 struct Reader(Told<Result<u64, ReadError>>);
 
 impl ReadClient<Counter> for Reader {
+    fn is_there(&self) -> bool {
+        Rc::strong_count(&self.0) > 1
+    }
+
     fn answer(self, machine: &Counter, granted: Result<Slot, ReadError>) {
         self.0.borrow_mut().push(granted.map(|applied| {
             assert_eq!(applied, machine.applied);
@@ -349,6 +353,17 @@ fn a_stopping_member_answers_everybody() {
     let outcome = Withdrawal::NeverApplied;
     assert_eq!(*replies.borrow(), [Err(ProposeError::Stopping { outcome }); 2]);
     assert_eq!(*reads.borrow(), [Err(ReadError::Stopping); 2]);
+}
+
+/// It would otherwise wait for a leader as long as a read may take, and nobody would be told.
+#[test]
+fn a_stopping_member_does_not_wait_for_who_has_gone() {
+    let mut cluster = Cluster::new(1, &Options::default());
+    let reads = told();
+    cluster.read(0, &reads);
+    assert!(!cluster.members[0].0.is_idle());
+    drop(reads);
+    assert!(cluster.members[0].0.is_idle());
 }
 
 #[test]
