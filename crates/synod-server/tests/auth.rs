@@ -70,7 +70,7 @@ fn configs_with(dir: &Path, count: usize, more: &[&str]) -> Vec<ServerConfig> {
 async fn start(configs: &[ServerConfig]) -> Vec<Server> {
     let mut servers = Vec::new();
     for config in configs {
-        servers.push(Server::start(config.clone()).await.unwrap());
+        servers.push(ports::start(config.clone()).await);
     }
     for server in &servers {
         timeout(PATIENCE, server.ready()).await.expect("a leader in time");

@@ -70,7 +70,7 @@ impl Member {
         let args = args.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned()));
         let config = Line::try_parse_from(args).ok().unwrap().flags.check().unwrap();
         drop(held);
-        let server = Server::start(config).await.unwrap();
+        let server = ports::start(config).await;
         if !others {
             timeout(PATIENCE, server.ready()).await.expect("a leader in time");
         }

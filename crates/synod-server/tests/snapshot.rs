@@ -74,7 +74,7 @@ impl Members {
     async fn start(&self) -> Vec<Server> {
         let mut servers = Vec::new();
         for i in 0..3 {
-            servers.push(Server::start(self.config(i)).await.unwrap());
+            servers.push(ports::start(self.config(i)).await);
         }
         for server in &servers {
             timeout(PATIENCE, server.ready()).await.expect("a leader in time");
@@ -213,7 +213,7 @@ async fn members_of_other_snapshots_or_of_none_are_strangers() {
 
     let mut ids = Vec::new();
     for i in 0..3 {
-        let server = Server::start(new.config(i)).await.unwrap();
+        let server = ports::start(new.config(i)).await;
         let mut client = MaintenanceClient::new(channel(&server).await);
         let status = client.status(pb::StatusRequest {}).await.unwrap().into_inner();
         ids.push(status.header.unwrap().cluster_id);
@@ -304,7 +304,7 @@ async fn a_member_that_lags_beyond_the_log_gets_a_snapshot_while_writes_go_on() 
             written
         })
     };
-    let late = Server::start(members.config(2)).await.unwrap();
+    let late = ports::start(members.config(2)).await;
     timeout(PATIENCE, late.ready()).await.unwrap();
     becomes_true("a snapshot is installed", async || {
         figure(&late, "etcd_snap_db_fsync_duration_seconds_count").await > 0
@@ -325,7 +325,7 @@ async fn a_member_that_lags_beyond_the_log_gets_a_snapshot_while_writes_go_on() 
     servers.remove(1).shutdown().await;
     kv.put(put("key".to_owned(), vec![])).await.unwrap();
     late.shutdown().await;
-    let late = Server::start(members.config(2)).await.unwrap();
+    let late = ports::start(members.config(2)).await;
     let again = linearizable(KvClient::new(channel(&late).await)).await;
     assert_eq!(again.0, ours.0 + 1);
     late.shutdown().await;

@@ -52,7 +52,7 @@ async fn alone(folder: &Path, flags: &[String]) -> Server {
     ];
     let config = config(&[&base, flags].concat());
     drop(held);
-    let server = Server::start(config).await.unwrap();
+    let server = ports::start(config).await;
     timeout(PATIENCE, server.ready()).await.expect("a leader in time");
     server
 }
@@ -299,7 +299,7 @@ async fn three_members_form_a_cluster_over_mutual_tls() {
     drop(held);
     let mut servers = Vec::new();
     for config in configs {
-        servers.push(Server::start(config).await.unwrap());
+        servers.push(ports::start(config).await);
     }
     for server in &servers {
         timeout(PATIENCE, server.ready()).await.expect("a leader in time");

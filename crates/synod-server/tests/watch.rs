@@ -51,7 +51,7 @@ async fn start(folder: &Path, count: usize) -> Vec<Server> {
             "--watch-progress-notify-interval=200ms".to_owned(),
         ];
         let config = Line::try_parse_from(args).ok().unwrap().flags.check().unwrap();
-        servers.push(Server::start(config).await.unwrap());
+        servers.push(ports::start(config).await);
     }
     for server in &servers {
         timeout(PATIENCE, server.ready()).await.expect("a leader in time");

@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a failed step is a failed test")]
 
+#[path = "../../synod-server/tests/members/ports.rs"]
+mod ports;
+
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -22,8 +24,7 @@ fn synod() -> Command {
 
 /// Ports that were free a moment ago.
 fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    ports::held(count).iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 fn join(ports: &[u16]) -> String {

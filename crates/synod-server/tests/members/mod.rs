@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use synod_server::{Server, ServerConfig, ServerFlags, StartError};
+use synod_server::{Server, ServerConfig, ServerFlags};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -40,7 +40,11 @@ impl Members {
     /// Starts them with more flags.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (configs, servers) = started(folder.path(), flags).await;
+        let configs = configs(folder.path(), flags);
+        let mut servers = Vec::new();
+        for config in &configs {
+            servers.push(ports::start(config.clone()).await);
+        }
         for server in &servers {
             timeout(PATIENCE, server.ready()).await.expect("a leader in time");
             // Tests stop members: the others must be able to vote by then.
@@ -90,29 +94,6 @@ impl Members {
             timeout(PATIENCE, server.shutdown()).await.expect("stopped in time");
         }
     }
-}
-
-/// Starts them on ports that were free a moment ago: if another process or test has taken one
-/// since, on others.
-async fn started(folder: &Path, flags: &[&str]) -> (Vec<ServerConfig>, Vec<Server>) {
-    for attempt in 0..20 {
-        let configs = configs(&folder.join(attempt.to_string()), flags);
-        let mut servers = Vec::new();
-        for config in &configs {
-            match Server::start(config.clone()).await {
-                Ok(server) => servers.push(server),
-                Err(StartError::Peers(_)) => break,
-                Err(error) => panic!("{error}"),
-            }
-        }
-        if servers.len() == configs.len() {
-            return (configs, servers);
-        }
-        for server in servers {
-            timeout(PATIENCE, server.shutdown()).await.expect("stopped in time");
-        }
-    }
-    panic!("other processes take each port that is free");
 }
 
 fn configs(dir: &Path, flags: &[&str]) -> Vec<ServerConfig> {

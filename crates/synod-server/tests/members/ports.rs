@@ -7,7 +7,13 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use synod_server::{Server, ServerConfig, StartError};
+use tokio::time::timeout;
+
+/// For a child's way to its own program.
+const PATIENCE: Duration = Duration::from_secs(60);
 const FIRST: u32 = 12_000;
 const COUNT: u32 = 20_000;
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -29,4 +35,21 @@ pub(crate) fn one() -> TcpListener {
         }
     }
     panic!("no port of {COUNT} is free");
+}
+
+/// Starts a server on ports that were held a moment ago.
+///
+/// A program that another test starts right then shares all that this process holds until it
+/// becomes its own, the listener that was dropped included: for that moment the port is taken.
+/// The ports are the first that a server asks for, so a try that fails leaves nothing behind.
+pub(crate) async fn start(config: ServerConfig) -> Server {
+    let started = async {
+        loop {
+            match Server::start(config.clone()).await {
+                Err(StartError::Peers(_)) => tokio::task::yield_now().await,
+                ended => return ended.unwrap(),
+            }
+        }
+    };
+    timeout(PATIENCE, started).await.expect("ports that nobody else has")
 }

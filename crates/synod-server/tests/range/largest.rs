@@ -2,11 +2,10 @@
 
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::kv_client::KvClient;
-use synod_server::Server;
 use tokio::time::timeout;
 use tonic::Code;
 
-use super::members::{Members, PATIENCE, get, refused};
+use super::members::{Members, PATIENCE, get, ports, refused};
 
 const FLAG: &str = "--max-request-bytes=12582912";
 const REQUEST_BYTES_MAX: usize = 12_582_912;
@@ -52,7 +51,7 @@ async fn the_largest_value_goes_through_every_member_and_to_one_that_was_away() 
     let config = members.configs[2].clone();
     members.stop(2).await;
     put_in_time(&members, 0, &put("k3", largest)).await;
-    members.servers.push(Server::start(config).await.unwrap());
+    members.servers.push(ports::start(config).await);
     for at in 0..3 {
         for key in ["k0", "k1", "k2", "k3"] {
             let arrives = async {

@@ -63,7 +63,7 @@ impl Cluster {
             ];
             let args = args.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned()));
             let config = Line::try_parse_from(args).ok().unwrap().flags.check().unwrap();
-            servers.push(Server::start(config).await.unwrap());
+            servers.push(ports::start(config).await);
         }
         let mut members = Vec::new();
         for server in &servers {

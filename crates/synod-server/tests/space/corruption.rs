@@ -8,7 +8,7 @@ use bytes::Bytes;
 use synod_etcd::proto::etcdserverpb as pb;
 use synod_etcd::proto::etcdserverpb::kv_client::KvClient;
 use synod_etcd::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use synod_server::{Server, ServerConfig};
+use synod_server::ServerConfig;
 use synod_transport::{
     Lane, Listening, PeerIdentity, Transport, TransportHandle, TransportOptions, Who,
 };
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::members::{Members, PATIENCE};
+use super::members::{Members, PATIENCE, ports};
 
 /// In the place of a member: it answers frames as it is told, and is silent otherwise.
 async fn impostor(
@@ -115,7 +115,7 @@ async fn members_that_agree_at_their_start_serve_and_one_that_differs_never_does
     }
     let configs = members.configs.clone();
     for config in &configs {
-        members.servers.push(Server::start(config.clone()).await.unwrap());
+        members.servers.push(ports::start(config.clone()).await);
     }
     put_through_the_last(&members).await;
     for _ in 0..3 {
@@ -132,7 +132,7 @@ async fn members_that_agree_at_their_start_serve_and_one_that_differs_never_does
     let mut last = configs[2].clone();
     // Questions may be asked for longer than that.
     last.election_timeout = PATIENCE;
-    let mut server = Server::start(last).await.unwrap();
+    let mut server = ports::start(last).await;
     let mut client = TcpStream::connect(server.client_addresses()[0]).await.unwrap();
     client.write_all(b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     client_asked.store(true, Ordering::Release);
