@@ -11,6 +11,7 @@ use super::cluster::{Cluster, PATIENCE, refused, text};
 #[tokio::test]
 async fn hashes_are_equal_on_all_members_whatever_they_have_reclaimed() {
     let mut cluster = Cluster::start(3, &[]).await;
+    assert_ne!(cluster.members[0].hash_kv(0).await.unwrap().hash, 0, "nothing has a hash, too");
     let mut revision = 0;
     for at in 0..20 {
         let member = &mut cluster.members[at % 3];
