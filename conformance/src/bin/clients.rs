@@ -57,6 +57,8 @@ enum Suite {
     Rust,
     /// The Python client's own tests.
     Python,
+    /// The tests of OpenStack's coordination.
+    Tooz,
     /// The JavaScript client.
     Npm,
     /// The asynchronous Python client's own tests.
@@ -152,6 +154,7 @@ async fn run(
         Suite::Etcdctl => etcdctl::run(programs, only.as_deref()).await,
         Suite::Rust => crate_tests::run(machine, programs).await,
         Suite::Python => python::run(machine, programs, python::ETCD3).await,
+        Suite::Tooz => python::run(machine, programs, python::TOOZ).await,
         Suite::Npm => npm::run(machine, programs).await,
         Suite::Aetcd => python::run(machine, programs, python::AETCD).await,
         Suite::Etcd3gw => python::run(machine, programs, python::ETCD3GW).await,

@@ -1,5 +1,5 @@
 //! Clients for Python, run through the tests of their own that lie in their sources on PyPI:
-//! `etcd3` and `aetcd` speak gRPC, `etcd3gw` the JSON gateway.
+//! `etcd3` and `aetcd` speak gRPC, `etcd3gw` and `tooz` the JSON gateway.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -49,10 +49,23 @@ pub const ETCD3GW: Client = Client {
     arguments: &["etcd3gw/tests/test_etcd3gw.py"],
 };
 
+/// OpenStack's coordination: groups, locks and leaders, through `etcd3gw`. The test that is left out
+/// waits for an event for as long as it takes to come on a machine that does nothing else.
+pub const TOOZ: Client = Client {
+    package: "tooz",
+    version: "9.1.0",
+    environment: ("python-others", "others.txt"),
+    arguments: &[
+        "--deselect",
+        "tooz/tests/test_coordination.py::TestAPI::test_watch_join_group_disappear",
+        "tooz/tests/test_coordination.py",
+    ],
+};
+
 /// The tests want members with these names.
 const MEMBER_NAME: &str = "pifpaf";
 
-/// The tests take about a minute, most of it asleep.
+/// The tests take about a minute and a half, most of it asleep.
 const TESTS_MAX: Duration = Duration::from_secs(240);
 
 /// Runs a client's tests against both.
@@ -93,6 +106,7 @@ async fn tests(
         .env("PYTHON_ETCD_HTTP_URL", &url)
         .env("TEST_ETCD_HTTP_URL", &url)
         .env("TOOZ_TEST_HTTP_URL", &url)
+        .env("TOOZ_TEST_URL", format!("etcd3+{url}?api_version=v3"))
         .env("TOOZ_TEST_ETCD_PORT", port.to_string())
         .env("TEST_ETCD_VERSION", "v3.4.23")
         .env("CONFORMANCE_MINORITY", others.join(" "));
