@@ -18,10 +18,15 @@ pub(crate) fn raise() {
     }
 }
 
+/// How many there may be; none if there is no bound.
+pub(crate) fn limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 /// How many clients may connect, out of as many as are wanted: the log and the store must always
 /// find a descriptor.
 pub(crate) fn connections_max(wanted: usize) -> usize {
-    let limit = getrlimit(Resource::Nofile).current;
+    let limit = limit();
     let possible = limit.map_or(usize::MAX, left_for_clients);
     if possible < wanted {
         warn!(

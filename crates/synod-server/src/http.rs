@@ -1,4 +1,4 @@
-//! What is on the client port beside gRPC: JSON, probes, version, metrics.
+//! What is on the client port beside gRPC: JSON, probes, version, variables, metrics.
 
 mod access;
 mod frames;
@@ -8,6 +8,7 @@ mod lines;
 mod objects;
 mod probes;
 mod refused;
+mod vars;
 mod websocket;
 
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -50,6 +51,8 @@ pub(crate) async fn answer(services: Services, request: Request<Body>) -> Respon
         }
     } else if request.uri().path() == "/version" {
         only_get(request.method()).unwrap_or_else(version)
+    } else if request.uri().path() == "/debug/vars" {
+        only_get(request.method()).unwrap_or_else(|| vars::answer(services.context()))
     } else {
         watched(&services, request.method(), request.uri()).await
     };

@@ -88,6 +88,23 @@ async fn a_port_for_metrics_serves_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_variables_of_etcd_are_told() {
+    let member = Member::start(false).await;
+    let mut client = Client::one(member.address()).await;
+    let vars = client.get("/debug/vars").await;
+    assert_eq!(vars.status, StatusCode::OK);
+    let vars = vars.json();
+    assert!(vars["file_descriptor_limit"].as_u64().unwrap() > 0, "{vars}");
+    assert!(vars["cmdline"][0].is_string(), "{vars}");
+    let status = &vars["raft.status"];
+    assert_eq!((&status["raftState"], &status["lead"]), (&"StateLeader".into(), &status["id"]));
+    assert!(status["applied"].as_u64().unwrap() > 0, "{vars}");
+    let post = client.ask(Method::POST, "/debug/vars", &[], "").await;
+    assert_eq!(post.status, StatusCode::METHOD_NOT_ALLOWED);
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gateway_can_be_switched_off() {
     let member = Member::start_with(false, &["--enable-grpc-gateway=false"]).await;
     let mut client = Client::one(member.address()).await;
