@@ -31,7 +31,8 @@ pub(crate) fn run(flags: &ServerFlags) -> anyhow::Result<()> {
     }
     let settings = crate::client::block_on(async { Ok(discover(settings).await?) })?;
     let config = ServerConfig::read(&settings)?;
-    info!(name = config.name, folder = %config.data_dir.display(), "configured");
+    let given = settings.line();
+    info!(name = config.name, folder = %config.data_dir.display(), given, "configured");
     synod_server::run(config)?;
     Ok(())
 }

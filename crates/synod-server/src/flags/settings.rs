@@ -98,6 +98,17 @@ impl Settings {
         &self.warnings
     }
 
+    /// What was given, wherever it was: flags as they would stand on one line, for a log. What
+    /// proves who somebody is stays out.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let shown = |(name, text): (&&'static str, &String)| match *name {
+            "discovery-user" | "discovery-password" => format!("--{name}=***"),
+            name => format!("--{name}={text}"),
+        };
+        self.given.iter().map(shown).collect::<Vec<_>>().join(" ")
+    }
+
     /// Whether the flag was given.
     #[must_use]
     pub fn is_set(&self, name: &str) -> bool {

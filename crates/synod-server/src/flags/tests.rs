@@ -205,6 +205,15 @@ fn the_environment_fills_what_the_line_leaves() {
 }
 
 #[test]
+fn what_was_given_makes_one_line_without_secrets() {
+    let line = ["--name=a", "--pre-vote", "--discovery-password=x", "--experimental-memory-mlock"];
+    let settings = settings_with(&line, &[("ETCD_MAX_REQUEST_BYTES", "9")]).unwrap();
+    let told = "--discovery-password=*** --max-request-bytes=9 --memory-mlock=true --name=a \
+                --pre-vote=true";
+    assert_eq!(settings.line(), told);
+}
+
+#[test]
 fn a_file_counts_alone() {
     let text = "name: m1\nheartbeat-interval: 50\nauto-compaction-retention: 5m\n\
                 grpc-keepalive-timeout: 3000000000\nwarning-apply-duration: 1s\nbogus: 1\n\
