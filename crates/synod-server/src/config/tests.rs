@@ -149,6 +149,10 @@ fn what_is_wrong_is_named_with_its_flag() {
             &["--cert-file=c", "--key-file=k", "--client-cert-auth"],
             "--client-cert-auth needs --trusted-ca-file",
         ),
+        (
+            &["--peer-cert-file=c", "--peer-key-file=k", "--peer-cert-allowed-cn=a"],
+            "--peer-cert-allowed-cn needs --peer-trusted-ca-file",
+        ),
         (&["--client-crl-file=c"], "--client-crl-file needs --trusted-ca-file"),
         (
             &[

@@ -38,7 +38,8 @@ pub struct TlsFiles {
     pub pair: Option<(PathBuf, PathBuf)>,
     /// The same towards those that are dialled, where it differs.
     pub dial_pair: Option<(PathBuf, PathBuf)>,
-    /// Who signs certificates of the other side.
+    /// Who signs certificates of the other side. Without it members trust whom the machine trusts,
+    /// and ask who connects for no certificate, as etcd's do.
     pub ca: Option<PathBuf>,
     /// Which of them are revoked.
     pub crl: Option<PathBuf>,
@@ -79,8 +80,8 @@ impl TlsConfig {
         let mut peer = TlsFiles::read(settings, &PEER)?;
         peer.allowed_names = settings.words("peer-cert-allowed-cn");
         peer.dial_pair = pair(settings, "peer-client-cert-file", "peer-client-key-file")?;
-        if peer.pair.is_some() && peer.ca.is_none() {
-            return Err(ConfigError::NoCa { flag: PEER.cert, ca: PEER.ca });
+        if peer.pair.is_some() && peer.ca.is_none() && !peer.allowed_names.is_empty() {
+            return Err(ConfigError::NoCa { flag: "peer-cert-allowed-cn", ca: PEER.ca });
         }
         if !peer.allowed_names.is_empty() && !peer.allowed_hosts.is_empty() {
             let (one, other) = ("peer-cert-allowed-cn", PEER.hosts);

@@ -13,6 +13,7 @@ use rustls::{
     CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite,
     SupportedProtocolVersion,
 };
+use tracing::warn;
 
 use super::TlsError;
 use super::itself::Itself;
@@ -94,16 +95,26 @@ fn dial(
         None if recipe.is_own => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Unverified(Arc::clone(provider)))),
-        None => {
-            let reason = "there is no CA to verify other members by".to_owned();
-            return Err(TlsError::Content { path: cert.clone(), reason });
-        }
+        None => builder.with_root_certificates(trusted_by_the_machine()),
     };
     let pair = match &recipe.files.dial_pair {
         Some((cert, key)) => read_pair(cert, key)?,
         None => own,
     };
     builder.with_client_auth_cert(pair.0, pair.1).map_err(unusable)
+}
+
+/// The authorities of the machine, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`. What cannot be read
+/// is left out: a member that finds none verifies nobody, and says so when it dials.
+fn trusted_by_the_machine() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    for error in found.errors {
+        warn!(%error, "some authorities that this machine trusts cannot be read");
+    }
+    // Machines carry some that no verifier takes.
+    roots.add_parsable_certificates(found.certs);
+    roots
 }
 
 /// Whose certificates are good.

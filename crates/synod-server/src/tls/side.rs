@@ -53,6 +53,12 @@ impl Side {
             versions: config.tls.versions,
             cipher_suites: config.tls.cipher_suites.clone(),
         };
+        if recipe.is_peer && !is_own && recipe.files.ca.is_none() {
+            warn!(
+                "without --peer-trusted-ca-file members trust whom this machine trusts, and \
+                 whoever reaches the port for members may speak as one"
+            );
+        }
         // Before reading: a change in between is then seen as one.
         let seen = Mutex::new(stamps(&recipe));
         let loaded = RwLock::new(Arc::new(load::load(&recipe)?));

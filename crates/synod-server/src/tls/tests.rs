@@ -67,6 +67,27 @@ async fn meet(dials: &ServerTls, accepts: &ServerTls) -> (Result<(), String>, Re
     tokio::join!(dialled, accepted)
 }
 
+/// As in etcd: encrypted, and verified by the machine's authorities, which know none of ours.
+#[tokio::test]
+async fn without_a_ca_members_trust_whom_the_machine_trusts() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, ours) = (temp.path(), Authority::new("ours"));
+    let pair = ours.sign(dir, "m", &Subject::default());
+    let ca = ours.file(dir, "ca.pem");
+    let knows = member(dir, &pair, &ca, &[]);
+    let asks_nobody = ServerTls::open(&flags(
+        dir,
+        &[
+            format!("--peer-cert-file={}", pair.cert.display()),
+            format!("--peer-key-file={}", pair.key.display()),
+        ],
+    ));
+    let asks_nobody = asks_nobody.unwrap();
+    assert_eq!(meet(&knows, &asks_nobody).await, (Ok(()), Ok(())));
+    let (dialled, _) = meet(&asks_nobody, &knows).await;
+    assert!(dialled.unwrap_err().contains("UnknownIssuer"));
+}
+
 #[tokio::test]
 async fn peers_are_let_in_by_certificate_and_name() {
     let temp = tempfile::tempdir().unwrap();
