@@ -208,6 +208,11 @@ impl ServerConfig {
         Duration::from_secs(5) + 2 * self.election_timeout
     }
 
+    /// So long without a leader, and a member counts as cut off: three elections, as in etcd.
+    pub(crate) fn without_leader_after(&self) -> Duration {
+        3 * self.election_timeout
+    }
+
     /// What the cluster calls a member; its id if it has no such member.
     #[must_use]
     pub fn name_of(&self, id: u64) -> String {

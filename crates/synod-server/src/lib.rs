@@ -24,6 +24,7 @@
 
 mod auth;
 mod auto_compaction;
+mod catch_up;
 mod comparison;
 mod config;
 mod credentials;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::auth::{Passwords, TokenOptionsError, Tokens};
+use crate::catch_up::CatchUp;
 use crate::comparison::Comparison;
 use crate::config::{ClusterState, ServerConfig};
 use crate::data_folder::{DataFolder, DataFolderError, MemberIdentity};
@@ -390,6 +391,7 @@ impl Parts {
             limits: config.limits.request,
             comparison,
             initial_check: InitialCheck::default(),
+            catch_up: CatchUp::default(),
             admission: Arc::new(Admission::new(&config.limits)),
             access: Access::new(&config.http),
             passwords,

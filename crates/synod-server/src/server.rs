@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::catch_up;
 use crate::config::{ServerConfig, Url};
 use crate::data_folder::{self, DataFolder};
 use crate::descriptors;
@@ -36,6 +37,7 @@ pub struct Server {
     stop: CancellationToken,
     listeners: JoinHandle<()>,
     announcer: JoinHandle<()>,
+    catching_up: JoinHandle<()>,
     expiry: JoinHandle<()>,
     housekeeper: JoinHandle<()>,
     /// Asks the members how far they are.
@@ -206,6 +208,7 @@ impl Server {
                 }
             }
         });
+        let catching_up = tokio::spawn(catch_up::run(Arc::clone(&context)));
         let expiry = tokio::spawn(expiry::run(Arc::clone(&context)));
         let housekeeper = tokio::spawn(housekeeping::keep(Arc::clone(&context)));
         let asker = tokio::spawn(round_trips.ask(Arc::clone(&context)));
@@ -216,6 +219,7 @@ impl Server {
             stop,
             listeners,
             announcer,
+            catching_up,
             expiry,
             housekeeper,
             asker,
@@ -239,11 +243,10 @@ impl Server {
         &self.metrics_addresses
     }
 
-    /// Waits until there is a leader to serve requests with.
+    /// Waits until there is a leader to serve requests with, and this member has applied what was
+    /// chosen while it was down.
     pub async fn ready(&self) {
-        let mut known = self.context.leadership.watch();
-        // The sender is in the context, which is here.
-        let _ = known.wait_for(|known| *known).await;
+        self.context.catch_up.done().await;
     }
 
     /// Whether all members of a new cluster have met, so that this one may vote. Until then it does
@@ -274,6 +277,7 @@ impl Server {
             stop,
             listeners,
             announcer,
+            catching_up,
             expiry,
             housekeeper,
             asker,
@@ -284,6 +288,7 @@ impl Server {
             ..
         } = self;
         announcer.abort();
+        catching_up.abort();
         expiry.abort();
         housekeeper.abort();
         asker.abort();
@@ -326,15 +331,12 @@ async fn hand_over(context: &Context) {
 
 /// Says who is missing while nothing can be served, and once, that it can.
 async fn announce(context: Arc<Context>) {
-    let mut known = context.leadership.watch();
     loop {
         tokio::select! {
-            ready = known.wait_for(|known| *known) => {
-                if ready.is_ok() {
-                    let urls = &context.config.advertise_client_urls;
-                    let urls: Vec<String> = urls.iter().map(Url::to_string).collect();
-                    info!(clients = urls.join(","), "ready to serve client requests");
-                }
+            () = context.catch_up.done() => {
+                let urls = &context.config.advertise_client_urls;
+                let urls: Vec<String> = urls.iter().map(Url::to_string).collect();
+                info!(clients = urls.join(","), "ready to serve client requests");
                 return;
             }
             () = sleep(WAITING_INTERVAL) => {
@@ -346,7 +348,9 @@ async fn announce(context: Arc<Context>) {
                     .filter(|id| !heard(id))
                     .map(|id| context.config.name_of(id))
                     .collect();
-                if missing.is_empty() {
+                if context.leadership.leader() != 0 {
+                    info!("catching up with what was chosen while this member was down");
+                } else if missing.is_empty() {
                     info!("waiting for a leader: all members are heard");
                 } else {
                     info!(missing = missing.join(", "), "waiting for other members");

@@ -46,6 +46,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use crate::auth::{Passwords, Tokens};
+use crate::catch_up::CatchUp;
 use crate::comparison::Comparison;
 use crate::config::ServerConfig;
 use crate::engine::RedbEngine;
@@ -96,6 +97,8 @@ pub(crate) struct Context {
     pub(crate) comparison: Arc<Comparison>,
     /// Whether they were the same when this one started, if that is asked.
     pub(crate) initial_check: InitialCheck,
+    /// Whether this one has caught up with them since.
+    pub(crate) catch_up: CatchUp,
     /// Who may connect, and what of requests is on its way in.
     pub(crate) admission: Arc<Admission>,
     /// Which web pages may speak to this member.

@@ -60,13 +60,13 @@ impl Context {
         }
     }
 
-    /// Waits until no leader was known for three election timeouts, as etcd counts it.
-    async fn leader_is_lost(&self) {
+    /// Waits until no leader was known for long.
+    pub(super) async fn leader_is_lost(&self) {
         let mut known = self.leadership.watch();
         loop {
             // The sender is in the context, which is here.
             let _ = known.wait_for(|known| !known).await;
-            let patience = 3 * self.config.election_timeout;
+            let patience = self.config.without_leader_after();
             if timeout(patience, known.wait_for(|known| *known)).await.is_err() {
                 return;
             }
@@ -221,6 +221,20 @@ impl Context {
         self.tokens.read(&secret, token, WallTime::now())
     }
 
+    /// Waits until what this member reads is current; or, for a read that asks for no more, is no
+    /// less than it told before it was started.
+    pub(super) async fn catch_up(
+        &self,
+        caller: &Caller,
+        serializable: bool,
+    ) -> Result<(), Refusal> {
+        if serializable {
+            self.catch_up.awaited().await;
+            return Ok(());
+        }
+        self.linearize(caller).await
+    }
+
     /// Waits until what this member reads is current.
     pub(super) async fn linearize(&self, _: &Caller) -> Result<(), Refusal> {
         match self.handle.linearize().await {
@@ -285,6 +299,7 @@ impl Context {
         key: &Bytes,
         range_end: &Bytes,
     ) -> Result<(), Refusal> {
+        self.catch_up(caller, true).await?;
         let key = if key.is_empty() { Bytes::from_static(&[0]) } else { key.clone() };
         let keys = KeyRange::new(key, range_end.clone())?;
         self.permit(caller, &[Need::Read(keys)]).await

@@ -28,9 +28,7 @@ impl Kv for KvService {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Answer<pb::RangeResponse> {
         let caller = self.0.caller(&request)?;
         let request::Read { range, serializable } = request::range(request.into_inner())?;
-        if !serializable {
-            self.0.linearize(&caller).await?;
-        }
+        self.0.catch_up(&caller, serializable).await?;
         let short = is_short(&range);
         let body = range::range(&self.0, &caller, range, short).await?;
         self.0.metrics.operations.range();
@@ -45,9 +43,7 @@ impl Kv for KvService {
     ) -> Answer<Self::RangeStreamStream> {
         let caller = self.0.caller(&request)?;
         let request::Read { range, serializable } = request::range_stream(request.into_inner())?;
-        if !serializable {
-            self.0.linearize(&caller).await?;
-        }
+        self.0.catch_up(&caller, serializable).await?;
         let body = range::stream(&self.0, &caller, range).await?;
         self.0.metrics.operations.range();
         Ok(carry(tokio_stream::empty(), body))
@@ -89,9 +85,7 @@ impl Kv for KvService {
         let (_, extensions, request) = request.into_parts();
         let txn = request::txn(request, self.0.limits.txn_ops_max)?;
         if txn.is_read_only() {
-            if !serializable {
-                self.0.linearize(&caller).await?;
-            }
+            self.0.catch_up(&caller, serializable).await?;
             let short = is_short_txn(&txn);
             let body = range::txn(&self.0, &caller, txn, short).await?;
             return Ok(carry(pb::TxnResponse::default(), body));

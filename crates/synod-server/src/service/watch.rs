@@ -32,10 +32,6 @@ pub(super) struct WatchService(pub(super) Arc<Context>);
 /// The one method.
 pub(super) const PATH: &str = "/etcdserverpb.Watch/Watch";
 
-/// A member counts as without a leader after so many election time-outs, as in etcd: streams are
-/// dearer to make anew than single requests.
-const NO_LEADER_TIMEOUTS: u32 = 3;
-
 impl WatchService {
     /// Answers a call of [`PATH`].
     pub(super) async fn call(
@@ -49,8 +45,10 @@ impl WatchService {
 
     fn open(&self, request: Request<Streaming<pb::WatchRequest>>) -> Result<WatchBody, Refusal> {
         let caller = self.0.caller(&request)?;
-        let leader_lost = super::access::asks_for_leader(&request)
-            .then(|| Box::pin(lost_leader(&self.0)) as LeaderLost);
+        let leader_lost = super::access::asks_for_leader(&request).then(|| {
+            let context = Arc::clone(&self.0);
+            Box::pin(async move { context.leader_is_lost().await }) as LeaderLost
+        });
         let (feed, asker) = self.0.watch(&caller);
         let context = Arc::clone(&self.0);
         let reader = tokio::spawn(read(context, caller, request.into_inner(), asker, leader_lost));
@@ -160,24 +158,6 @@ async fn understand_create(
 /// The reason as etcd gives it, and as its clients take it apart: as Go prints an error of gRPC.
 fn as_go_prints(refusal: &Refusal) -> String {
     format!("rpc error: code = {:?} desc = {}", refusal.code(), refusal.text())
-}
-
-/// Returns when there has been no leader for some election time-outs.
-fn lost_leader(context: &Arc<Context>) -> impl Future<Output = ()> + Send + use<> {
-    let patience = context.config.election_timeout * NO_LEADER_TIMEOUTS;
-    let mut known = context.leadership.watch();
-    async move {
-        loop {
-            // The sender is in the context, which outlives all streams.
-            if known.wait_for(|known| !known).await.is_err() {
-                return;
-            }
-            let found = tokio::time::timeout(patience, known.wait_for(|known| *known)).await;
-            if found.is_err() {
-                return;
-            }
-        }
-    }
 }
 
 #[cfg(test)]
