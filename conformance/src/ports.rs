@@ -1,4 +1,4 @@
-//! Free ports of the loopback address, below those that the system gives to connections that go out.
+//! Free ports of the loopback address, below those that connections that go out are given.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -49,8 +49,8 @@ pub const ETCD3GW: Client = Client {
     arguments: &["etcd3gw/tests/test_etcd3gw.py"],
 };
 
-/// OpenStack's coordination: groups, locks and leaders, through `etcd3gw`. The test that is left out
-/// waits for an event for as long as it takes to come on a machine that does nothing else.
+/// OpenStack's coordination: groups, locks and leaders, through `etcd3gw`. The test that is left
+/// out waits for an event as long as it takes to come on a machine that does nothing else.
 pub const TOOZ: Client = Client {
     package: "tooz",
     version: "9.1.0",
