@@ -2,9 +2,9 @@
 //!
 //! A read that asks no other member tells what this one has applied. Right after a start that may
 //! be less than the same member told before it went down: the last of it was not in the store's
-//! file yet, or is not known to be chosen any more. So such reads, and new watches, wait until a
-//! leader has confirmed once how far one must have applied, and this member is there. They do not
-//! wait for long, since they are what a member that is cut off from the others can still answer.
+//! file yet, or is not known to be chosen any more. So such reads wait until a leader has confirmed
+//! once how far one must have applied, and this member is there. They do not wait for long, since
+//! they are what a member that is cut off from the others can still answer.
 //!
 //! etcd serves no client at all until then, and has no bound.
 

@@ -291,6 +291,13 @@ impl Context {
         watch::Feed::open(&self.watches, move || context.stamp(), bytes_max)
     }
 
+    /// Waits until a watch that begins now begins after all that was answered before, by any
+    /// member. One that is cut off from the others begins with what it has, as in etcd.
+    pub(super) async fn reach_now(&self, caller: &Caller) {
+        // Whatever comes of it, the watch begins.
+        let _ = timeout(self.config.without_leader_after(), self.linearize(caller)).await;
+    }
+
     /// Checks that the caller may watch a range, as the client sent it: no key is the lowest one,
     /// an end of one zero byte is everything from the key on, and no end is the key alone.
     pub(super) async fn may_watch(
@@ -299,7 +306,6 @@ impl Context {
         key: &Bytes,
         range_end: &Bytes,
     ) -> Result<(), Refusal> {
-        self.catch_up(caller, true).await?;
         let key = if key.is_empty() { Bytes::from_static(&[0]) } else { key.clone() };
         let keys = KeyRange::new(key, range_end.clone())?;
         self.permit(caller, &[Need::Read(keys)]).await

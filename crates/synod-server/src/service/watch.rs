@@ -146,6 +146,9 @@ async fn understand_create(
     if create.start_revision < 0 {
         return watch::Request::Refuse(WatchRefused::Compacted.to_string());
     }
+    if create.start_revision == 0 {
+        context.reach_now(caller).await;
+    }
     if let Err(refusal) = context.may_watch(caller, &create.key, &create.range_end).await {
         return watch::Request::Refuse(as_go_prints(&refusal));
     }
