@@ -4,8 +4,9 @@
 //! to take new data while it still has room for what must go on: the log's next segments, the ends
 //! of leases, deletes, and the engine's own pages while rows are reclaimed.
 //!
-//! The store's file keeps its size when keys are deleted, and uses its free pages again: a disk that
-//! a member itself has filled would stay full. So on a small one the log and the quota are smaller:
+//! The store's file keeps its size when keys are deleted, and uses its free pages again: a disk
+//! that a member itself has filled would stay full. So on a small one the log and the quota are
+//! smaller:
 //!
 //! ```text
 //!   0                 1/4                                   3/4     7/8       1

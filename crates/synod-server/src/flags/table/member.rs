@@ -34,8 +34,8 @@ pub(super) const FLAGS: &[Flag] = &[
         "log-keep-bytes",
         Uint,
         "536870912",
-        "Bytes of the log kept for members that lag; beyond, they get a snapshot. The default is less \
-         on a small disk",
+        "Bytes of the log kept for members that lag; beyond, they get a snapshot. The default is \
+         less on a small disk",
     ),
     flag("memory-mlock", Bool, "false", "Lock memory against swapping")
         .ignored("memory is not locked: turn swapping off for the process instead"),
