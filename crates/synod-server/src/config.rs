@@ -22,6 +22,7 @@ use std::time::Duration;
 pub use cluster::MemberConfig;
 pub use error::ConfigError;
 pub use restored::RestoredMember;
+pub(crate) use sections::QUOTA_DEFAULT_BYTES;
 pub use sections::{
     AuthConfig, AuthToken, AutoCompaction, HttpConfig, LimitsConfig, LogConfig, LogFormat,
     LogOutput, PaceConfig, RangeLimits, SpaceConfig,
@@ -88,6 +89,9 @@ pub struct ServerConfig {
     /// TLS.
     pub tls: TlsConfig,
 }
+
+/// What `log_keep_bytes` is if nobody chose it.
+pub(crate) const LOG_KEEP_DEFAULT_BYTES: u64 = 512 << 20;
 
 /// How listeners take their ports.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -4,6 +4,18 @@
 //! to take new data while it still has room for what must go on: the log's next segments, the ends
 //! of leases, deletes, and the engine's own pages while rows are reclaimed.
 //!
+//! The store's file keeps its size when keys are deleted, and uses its free pages again: a disk
+//! that a member itself has filled would stay full. So on a small one the log and the quota are
+//! smaller:
+//!
+//! ```text
+//!   0                 1/4                                   3/4     7/8       1
+//!   ├──────────────────┼─────────────────────────────────────┼───────┼────────┤
+//!    the log: segments  the store's file: twice the quota of          the
+//!    of 1/16, and 1/16  1/4, for what pages leave empty and           reserve
+//!    kept for others    copies on write
+//! ```
+//!
 //! A disk may be filled by others, in one stroke. Then the member stops, and says what is full; and
 //! it does not start before there is room to write with, as it would only stop again.
 
@@ -12,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::config::{LOG_KEEP_DEFAULT_BYTES, QUOTA_DEFAULT_BYTES, ServerConfig};
 use crate::data_folder::disks;
 
 /// What a file system has, in bytes.
@@ -41,8 +54,17 @@ pub struct DiskFull {
 
 /// Room for two segments of the log.
 const RESERVE_BYTES: u64 = 128 << 20;
-/// Of a small file system, at most this part is reserved.
+/// Of a small file system, at most this part is reserved, or two segments if they are larger.
 const RESERVE_PART: u64 = 8;
+/// With less than so many reserves free, fast writers could use them up before the next look.
+const NEAR_RESERVES: u64 = 8;
+/// What waits for the engine takes so many times its size there, at most: a large value takes pages
+/// of the next power of two.
+const ENGINE_FACTOR: u64 = 2;
+/// The default quota is at most this part of a file system.
+const QUOTA_PART: u64 = 4;
+/// What the log keeps for others is at most this part, and so is a segment of a new log.
+const LOG_PART: u64 = 16;
 /// Room for the first batches of the engine and the first records of the log.
 const START_BYTES: u64 = 16 << 20;
 /// Of a small file system, this part.
@@ -59,19 +81,69 @@ impl DiskSpace {
         Ok(Self { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
     }
 
-    /// Whether too little is left. If it was so before, twice the reserve must be free until it is
-    /// not, so that it does not change with every write.
-    pub(crate) const fn is_low(self, before: bool) -> bool {
-        let part = self.total / RESERVE_PART;
-        let reserve = if part < RESERVE_BYTES { part } else { RESERVE_BYTES };
+    /// The same when what waits for the engine is written.
+    pub(crate) const fn once_written(self, waiting: u64) -> Self {
+        let written = waiting.saturating_mul(ENGINE_FACTOR);
+        Self { free: self.free.saturating_sub(written), ..self }
+    }
+
+    /// Whether too little is left beside a log with such segments. If it was so before, twice the
+    /// reserve must be free until it is not, so that it does not change with every write.
+    pub(crate) fn is_low(self, before: bool, segment_bytes: u64) -> bool {
+        let reserve = self.reserve(segment_bytes);
         let least = if before { reserve.saturating_mul(2) } else { reserve };
         self.free < least
+    }
+
+    /// Whether it is to be looked at more often.
+    pub(crate) fn is_nearly_low(self, segment_bytes: u64) -> bool {
+        self.free < self.reserve(segment_bytes).saturating_mul(NEAR_RESERVES)
+    }
+
+    fn reserve(self, segment_bytes: u64) -> u64 {
+        // Some file systems tell nothing.
+        if self.total == 0 {
+            return 0;
+        }
+        RESERVE_BYTES.min(self.total / RESERVE_PART).max(segment_bytes.saturating_mul(2))
+    }
+
+    /// How large the segments of a new log are: halved until [`LOG_PART`] of them fit, as long as
+    /// one holds two records of this size.
+    pub(crate) fn segment_bytes(self, record_bytes: usize) -> u64 {
+        let mut bytes = synod_wal::Options::default().segment_bytes;
+        let two_records =
+            u64::try_from(record_bytes).map_or(u64::MAX, |bytes| bytes.saturating_mul(2));
+        while self.total > 0 && self.total / LOG_PART < bytes && two_records <= bytes / 2 {
+            bytes /= 2;
+        }
+        bytes
     }
 
     /// What must be free for a member to start.
     fn least(self) -> u64 {
         START_BYTES.min(self.total / START_PART)
     }
+}
+
+/// The configuration, with a quota and a log that small disks have room for, unless somebody chose
+/// others.
+pub(crate) fn fit(mut config: ServerConfig) -> ServerConfig {
+    let [log, data] = disks(&config.data_dir).map(|folder| {
+        let space = DiskSpace::of(what_is_there(&folder)?).ok()?;
+        (space.total > 0).then_some(space.total)
+    });
+    if let Some(total) = data
+        && config.space.quota_bytes == Some(QUOTA_DEFAULT_BYTES)
+    {
+        config.space.quota_bytes = Some(QUOTA_DEFAULT_BYTES.min(total / QUOTA_PART));
+    }
+    if let Some(total) = log
+        && config.log_keep_bytes == LOG_KEEP_DEFAULT_BYTES
+    {
+        config.log_keep_bytes = LOG_KEEP_DEFAULT_BYTES.min(total / LOG_PART);
+    }
+    config
 }
 
 /// Checks that a member of this folder can write.
@@ -86,17 +158,22 @@ pub(crate) fn check(data_dir: &Path) -> Result<(), DiskFull> {
 /// if the system says that it has not enough for what was to be written.
 pub(crate) fn full(data_dir: &Path, failure: &str) -> Option<DiskFull> {
     let too_little = failure.contains(&io::Error::from(Errno::NOSPC).to_string());
-    find(data_dir, |space| space.is_low(false) || too_little)
+    find(data_dir, |space| space.is_low(false, 0) || too_little)
 }
 
 fn find(data_dir: &Path, is_full: impl Fn(DiskSpace) -> bool) -> Option<DiskFull> {
     disks(data_dir).into_iter().find_map(|folder| {
-        // What is not there yet will be made in what is. A system that cannot tell is no obstacle.
-        let folder = folder.ancestors().find(|folder| folder.exists())?.to_owned();
+        let folder = what_is_there(&folder)?.to_owned();
+        // A system that cannot tell is no obstacle.
         let space = DiskSpace::of(&folder).ok().filter(|space| is_full(*space))?;
         let DiskSpace { free, total } = space;
         Some(DiskFull { folder, free, total, least: space.least() })
     })
+}
+
+/// What there is of the way to a folder: the rest will be made in it.
+fn what_is_there(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|folder| folder.exists())
 }
 
 #[cfg(test)]
@@ -119,7 +196,38 @@ mod tests {
         ];
         for (total, free, first, then) in table {
             let space = DiskSpace { total, free };
-            assert_eq!([space.is_low(false), space.is_low(true)], [first, then], "{space:?}");
+            let low = [false, true].map(|before| space.is_low(before, 32 * mib));
+            assert_eq!(low, [first, then], "{space:?}");
+        }
+    }
+
+    /// The engine died of a full disk, which was not low until all that waited was written.
+    #[test]
+    fn what_waits_for_the_engine_and_a_log_from_a_larger_disk_take_room() {
+        let mib = 1 << 20;
+        let space = DiskSpace { total: 512 * mib, free: 100 * mib };
+        assert!(space.is_nearly_low(32 * mib) && !space.is_low(false, 32 * mib));
+        assert!(!space.once_written(18 * mib).is_low(false, 32 * mib));
+        assert!(space.once_written(19 * mib).is_low(false, 32 * mib));
+        assert!(space.is_low(false, 64 * mib));
+    }
+
+    #[test]
+    fn segments_are_smaller_on_a_small_disk_and_hold_the_largest_records() {
+        let (gib, mib) = (1 << 30, 1 << 20);
+        let table = [
+            (100 * gib, 3 << 20, 64),
+            (gib, 3 << 20, 64),
+            (gib - 1, 3 << 20, 32),
+            (300 * mib, 3 << 20, 16),
+            (120 * mib, 3 << 20, 8),
+            (mib, 3 << 20, 8),
+            (300 * mib, 14 << 20, 32),
+            (0, 3 << 20, 64),
+        ];
+        for (total, record, segment) in table {
+            let space = DiskSpace { total, free: 0 };
+            assert_eq!(space.segment_bytes(record), segment * mib, "{space:?}");
         }
     }
 

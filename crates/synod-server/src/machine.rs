@@ -41,6 +41,9 @@ pub(crate) struct KvMachine {
     /// Commands that take longer to apply are told about.
     slow: Duration,
     comparison: Arc<Comparison>,
+    /// Bytes of commands since the flusher was asked to hurry. The log holds them until they are
+    /// flushed, also those of commands that were refused and left no rows.
+    log_bytes: usize,
     /// The store has failed: nothing is applied any more, and the process is about to end.
     failed: bool,
 }
@@ -59,7 +62,7 @@ pub(crate) struct Listeners {
 #[error("the store of this member has failed, and the member stops")]
 pub(crate) struct StoreFailed;
 
-/// So many bytes of rows wait before the flusher is asked to hurry.
+/// So many bytes of rows or of the log wait before the flusher is asked to hurry.
 const HURRY_BYTES: usize = 16 << 20;
 
 impl KvMachine {
@@ -85,6 +88,7 @@ impl KvMachine {
             metrics,
             slow,
             comparison,
+            log_bytes: 0,
             failed: false,
         }
     }
@@ -119,6 +123,7 @@ impl StateMachine for KvMachine {
         if self.failed {
             return Err(StoreFailed);
         }
+        self.log_bytes += entry.payload.len();
         let (slot, time) = (entry.slot.as_u64(), entry.time.as_millis());
         let start = Instant::now();
         // What is read for an answer is in memory that was lent to who waits for it, and to nobody
@@ -163,7 +168,8 @@ impl StateMachine for KvMachine {
         self.store.slot_applied(slot, applied.time.as_millis(), barrier);
         self.comparison.applied(slot, || self.store.digest());
         self.tell_watchers();
-        if self.store.overlay_bytes() >= HURRY_BYTES {
+        if self.store.overlay_bytes().max(self.log_bytes) >= HURRY_BYTES {
+            self.log_bytes = 0;
             self.flush.ask();
         }
         // Memory is bounded: a disk that cannot keep up slows the member down.

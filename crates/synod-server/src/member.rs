@@ -16,7 +16,7 @@ use synod_transport::{
     BindError, Lane, Listening, PeerIdentity, PeerTls, Transport, TransportHandle,
     TransportOptions, Who,
 };
-use synod_wal::{FolderError, FsDisk};
+use synod_wal::{FolderError, FsDisk, Wal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -26,7 +26,7 @@ use crate::catch_up::CatchUp;
 use crate::comparison::Comparison;
 use crate::config::{ClusterState, ServerConfig};
 use crate::data_folder::{DataFolder, DataFolderError, MemberIdentity};
-use crate::disk_space::{self, DiskFull};
+use crate::disk_space::{self, DiskFull, DiskSpace};
 use crate::engine::{EngineError, RedbEngine};
 use crate::events::EventLog;
 use crate::flush::{self, FlushHandle, Pace};
@@ -128,6 +128,7 @@ struct Opened {
     store: Store<RedbEngine>,
     flusher: synod_kv::Flusher<RedbEngine>,
     log: Log<MeasuredDisk>,
+    log_segment_bytes: u64,
     recovered: Recovered,
     incarnation: Incarnation,
 }
@@ -143,7 +144,7 @@ impl Member {
         let comparison = Arc::new(Comparison::default());
         let tokens = Tokens::open(&config.auth)?;
         let passwords = Passwords::new(config.auth.bcrypt_cost)?;
-        let Opened { folder, store, flusher, log, recovered, incarnation } =
+        let Opened { folder, store, flusher, log, log_segment_bytes, recovered, incarnation } =
             open(config, &metrics)?;
         let round = recovered.promised.round;
         let leadership = Arc::new(Leadership::new(config.member_id, round));
@@ -196,6 +197,7 @@ impl Member {
             reader,
             flush,
             space,
+            log_segment_bytes,
             watches,
             leases,
             metrics,
@@ -283,6 +285,7 @@ fn open(config: &ServerConfig, metrics: &Arc<Metrics>) -> Result<Opened, StartEr
     let mut disk = MeasuredDisk { disk, metrics: Arc::clone(metrics) };
     let found = LogIdentity::peek(&mut disk)?;
     folder.check_log(found.map(|log| log.me.incarnation.as_u64()))?;
+    let log_options = log_options(config, &mut disk)?;
 
     let start = Instant::now();
     let engine = RedbEngine::open(&folder.store_file(), Arc::clone(metrics))?;
@@ -293,7 +296,7 @@ fn open(config: &ServerConfig, metrics: &Arc<Metrics>) -> Result<Opened, StartEr
         config.cluster_id,
         ReplicaId::new(config.member_id),
         Incarnation::new(random()?),
-        synod_wal::Options::default(),
+        log_options,
         applied,
     )?;
     let incarnation = opened.identity.me.incarnation;
@@ -303,7 +306,27 @@ fn open(config: &ServerConfig, metrics: &Arc<Metrics>) -> Result<Opened, StartEr
         records = opened.recovery.records, tail = ?opened.recovery.tail, took = ?start.elapsed(),
         "opened the data folder"
     );
-    Ok(Opened { folder, store, flusher, log, recovered: opened.recovered, incarnation })
+    let (log_segment_bytes, recovered) = (log_options.segment_bytes, opened.recovered);
+    Ok(Opened { folder, store, flusher, log, log_segment_bytes, recovered, incarnation })
+}
+
+/// The sizes of the log. It keeps that of its segments; a new one fits its disk.
+fn log_options(
+    config: &ServerConfig,
+    disk: &mut MeasuredDisk,
+) -> Result<synod_wal::Options, OpenError> {
+    let usual = synod_wal::Options::default();
+    // A batch is one request as large as may be, or many that are full together.
+    let record = payload_bytes_max(config) + synod_paxos::Options::default().batch_bytes_max;
+    let segment_bytes = match Wal::peek_segment_bytes(disk)? {
+        Some(found) => found,
+        None => DiskSpace::of(disk.disk.folder())
+            .map_or(usual.segment_bytes, |space| space.segment_bytes(record)),
+    };
+    // One that is too small for what the door lets in is refused, rather than ended by it.
+    let half = usize::try_from(segment_bytes / 2).unwrap_or(usize::MAX);
+    let record_bytes_max = usual.record_bytes_max.min(half).max(record);
+    Ok(synod_wal::Options { segment_bytes, record_bytes_max, ..usual })
 }
 
 fn identity(config: &ServerConfig, incarnation: Incarnation) -> io::Result<Identity> {
@@ -315,9 +338,13 @@ fn identity(config: &ServerConfig, incarnation: Incarnation) -> io::Result<Ident
     })
 }
 
+/// What the door lets in fits.
+fn payload_bytes_max(config: &ServerConfig) -> usize {
+    config.limits.request.request_bytes_max + Limits::MESSAGE_OVERHEAD_BYTES
+}
+
 fn runtime_options(config: &ServerConfig) -> RuntimeOptions {
     let paxos = synod_paxos::Options::default();
-    let limits = &config.limits.request;
     let keep_bytes = usize::try_from(config.log_keep_bytes).unwrap_or(usize::MAX);
     RuntimeOptions {
         paxos: synod_paxos::Options {
@@ -327,8 +354,7 @@ fn runtime_options(config: &ServerConfig) -> RuntimeOptions {
             cache_bytes_max: paxos.cache_bytes_max.min(keep_bytes),
             ..paxos
         },
-        // What the door lets in fits.
-        payload_bytes_max: limits.request_bytes_max + Limits::MESSAGE_OVERHEAD_BYTES,
+        payload_bytes_max: payload_bytes_max(config),
         log_bytes_max: config.log_keep_bytes,
         request_timeout: config.request_timeout(),
         ..RuntimeOptions::default()
@@ -340,6 +366,7 @@ struct Parts {
     reader: Reader<RedbEngine>,
     flush: FlushHandle,
     space: Arc<Space>,
+    log_segment_bytes: u64,
     watches: Watches,
     leases: LeaseWatch,
     metrics: Arc<Metrics>,
@@ -361,6 +388,7 @@ impl Parts {
             reader,
             flush,
             space,
+            log_segment_bytes,
             watches,
             leases,
             metrics,
@@ -378,6 +406,7 @@ impl Parts {
             reader,
             flush,
             space,
+            log_segment_bytes,
             watches,
             leadership,
             clock,

@@ -137,7 +137,7 @@ impl Server {
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
         let data_dir = config.data_dir.clone();
         disk_space::check(&data_dir)?;
-        Self::open(config).await.map_err(|error| error.on_disk(&data_dir))
+        Self::open(disk_space::fit(config)).await.map_err(|error| error.on_disk(&data_dir))
     }
 
     async fn open(config: ServerConfig) -> Result<Self, StartError> {

@@ -80,6 +80,7 @@ pub(crate) struct Context {
     pub(crate) reader: Reader<RedbEngine>,
     pub(crate) flush: FlushHandle,
     pub(crate) space: Arc<Space>,
+    pub(crate) log_segment_bytes: u64,
     pub(crate) watches: Watches,
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) clock: Arc<LogClock>,

@@ -21,8 +21,8 @@ pub(crate) struct Space {
     wanted: AtomicU64,
     /// The disk is nearly full.
     disk_low: AtomicBool,
-    /// Signalled when a request was refused.
-    refused: Notify,
+    /// Signalled when a request was refused, or the quota is used up.
+    exceeded: Notify,
 }
 
 /// A request that does not fit.
@@ -54,7 +54,7 @@ impl Space {
             used: AtomicU64::new(used),
             wanted: AtomicU64::new(0),
             disk_low: AtomicBool::new(false),
-            refused: Notify::new(),
+            exceeded: Notify::new(),
         }
     }
 
@@ -68,9 +68,13 @@ impl Space {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Notes the space in use after a slot.
+    /// Notes the space in use after a slot. The log is to hear at once that the quota is used up:
+    /// more may come in through members with larger ones.
     pub(crate) fn applied(&self, used: u64) {
-        self.used.store(used, Ordering::Relaxed);
+        let before = self.used.swap(used, Ordering::Relaxed);
+        if before < self.quota && self.quota <= used {
+            self.exceeded.notify_one();
+        }
     }
 
     /// Notes whether the disk is nearly full.
@@ -98,12 +102,12 @@ impl Space {
         if let NoRoom::Quota { wanted, .. } = no_room {
             self.wanted.fetch_max(wanted, Ordering::Relaxed);
         }
-        self.refused.notify_one();
+        self.exceeded.notify_one();
     }
 
-    /// Waits until a request is refused.
-    pub(crate) async fn next_refusal(&self) {
-        self.refused.notified().await;
+    /// Waits until a request is refused, or the quota is used up.
+    pub(crate) async fn next_excess(&self) {
+        self.exceeded.notified().await;
     }
 
     /// The reports to bring to the log now: this member's own, and if it leads, those of members
@@ -203,6 +207,16 @@ mod tests {
         assert_eq!(space.admit(1), Err(NoRoom::Disk));
         let none = Space::new(None, u64::MAX / 2);
         assert_eq!(none.admit(1 << 40), Ok(()));
+    }
+
+    /// A member with a small disk was full before it looked at its space again.
+    #[tokio::test]
+    async fn a_quota_that_others_use_up_is_reported_at_once() {
+        let space = Space::new(Some(100), 90);
+        space.applied(100);
+        space.next_excess().await;
+        let raise = SpaceReport { member: 1, quota: 100, wanted: 0, disk_low: false };
+        assert_eq!(space.due_reports(1, false, &[]), [raise]);
     }
 
     #[test]

@@ -114,16 +114,16 @@ pub(crate) fn recover<D: Disk>(
     }
 }
 
-/// The owner named by the first segment with a valid header.
-pub(crate) fn owner_of<D: Disk>(
+/// The newest valid header of a segment.
+pub(crate) fn newest_header<D: Disk>(
     disk: &mut D,
     listing: &Listing,
-) -> Result<Option<Owner>, OpenError> {
+) -> Result<Option<SegmentHeader>, OpenError> {
     let mut problem = None;
     for &number in listing.segments.iter().rev() {
         let file = disk.open(&Name::Segment(number).file())?;
         match read_header(&file)? {
-            Ok((header, _)) => return Ok(Some(header.owner)),
+            Ok((header, _)) => return Ok(Some(header)),
             Err(BadSegmentHeader::Newer(found)) => {
                 return Err(OpenError::Version { segment: number, found, supported: VERSION });
             }

@@ -14,7 +14,7 @@ use crate::format::{
 use crate::names::Name;
 use crate::options::Options;
 use crate::position::{Owner, Position};
-use crate::recover::{Listing, Recovered, Segment, owner_of, recover};
+use crate::recover::{Listing, Recovered, Segment, newest_header, recover};
 use crate::spare::{Spare, SpareOrder};
 
 /// A record as it was appended.
@@ -151,7 +151,14 @@ impl<D: Disk> Wal<D> {
     /// Whose log the folder holds, or `None` if it holds none.
     pub fn peek_owner(disk: &mut D) -> Result<Option<Owner>, OpenError> {
         let listing = Listing::read(disk)?;
-        owner_of(disk, &listing)
+        Ok(newest_header(disk, &listing)?.map(|header| header.owner))
+    }
+
+    /// The size of the segments of the log that the folder holds, or `None` if it holds none: the
+    /// log is to be opened with it.
+    pub fn peek_segment_bytes(disk: &mut D) -> Result<Option<u64>, OpenError> {
+        let listing = Listing::read(disk)?;
+        Ok(newest_header(disk, &listing)?.map(|header| header.segment_bytes))
     }
 
     /// Appends a record in memory: no IO, and nothing is durable before [`Wal::sync`]. The parts

@@ -340,7 +340,7 @@ pub(super) fn within(
 }
 
 /// etcd's.
-const QUOTA_DEFAULT_BYTES: u64 = 2 << 30;
+pub(crate) const QUOTA_DEFAULT_BYTES: u64 = 2 << 30;
 /// A request becomes one record of the log, of at most 16 MiB, with what else is in its batch; and
 /// one frame between members, of at most 32 MiB. etcd warns above 10 MiB.
 const REQUEST_BYTES_MAX: u64 = 12 << 20;

@@ -262,7 +262,9 @@ fn sections_are_read_for_their_readers() {
     assert_eq!(config.auth.token_ttl, Duration::from_secs(60));
     assert_eq!(config.pace.watch_progress_interval, Duration::from_secs(90));
     assert!(config.sockets.reuse_port && !config.sockets.reuse_address);
-    assert_eq!(check(&[]).unwrap().space.quota_bytes, Some(2 << 30));
+    let config = check(&[]).unwrap();
+    assert_eq!(config.space.quota_bytes, Some(QUOTA_DEFAULT_BYTES));
+    assert_eq!(config.log_keep_bytes, LOG_KEEP_DEFAULT_BYTES);
 }
 
 #[test]

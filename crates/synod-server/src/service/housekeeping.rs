@@ -16,9 +16,9 @@ use crate::data_folder::disks;
 use crate::disk_space::DiskSpace;
 use crate::space::{Fullness, Passed};
 
-/// Space is looked at so often, and when a request was refused.
+/// Space is looked at so often, and when a request was refused or the quota is used up.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Refusals do not make it looked at more often than this.
+/// It is looked at no more often than this, and so often if the disk is nearly full.
 const INTERVAL_MIN: Duration = Duration::from_millis(50);
 
 /// The member's own work.
@@ -28,6 +28,7 @@ struct House {
     compactor: AutoCompactor,
     fullness: Fullness,
     disk_low: bool,
+    disk_nearly_low: bool,
 }
 
 /// Keeps house until the task is ended.
@@ -37,6 +38,7 @@ pub(crate) async fn keep(context: Arc<Context>) {
         compactor: AutoCompactor::new(context.config.space.auto_compaction),
         fullness: Fullness::default(),
         disk_low: false,
+        disk_nearly_low: false,
         context,
     };
     loop {
@@ -50,25 +52,31 @@ pub(crate) async fn keep(context: Arc<Context>) {
 impl House {
     async fn pause(&self) {
         sleep(INTERVAL_MIN).await;
+        if self.disk_nearly_low {
+            return;
+        }
         let compaction = self.compactor.next().saturating_sub(self.start.elapsed());
         tokio::select! {
             () = sleep(INTERVAL.min(compaction)) => {}
-            () = self.context.space.next_refusal() => {}
+            () = self.context.space.next_excess() => {}
         }
     }
 
     /// Looks at the room on disk, and on that of the log if it has one of its own; a system that
-    /// cannot tell it changes nothing.
+    /// cannot tell it changes nothing. What waits for the engine counts as written.
     async fn look_at_disk(&mut self) {
         let [log, data] = disks(&self.context.config.data_dir);
-        let before = self.disk_low;
+        let (before, segment) = (self.disk_low, self.context.log_segment_bytes);
+        let waiting = self.context.reader.sizes().map_or(0, |sizes| sizes.overlay_bytes);
         // The file system may hang.
         let found = tokio::task::spawn_blocking(move || {
-            let (log, data) = (DiskSpace::of(&log)?, DiskSpace::of(&data)?);
-            std::io::Result::Ok(if log.is_low(before) { log } else { data })
+            let (log, data) = (DiskSpace::of(&log)?, DiskSpace::of(&data)?.once_written(waiting));
+            let nearly = log.is_nearly_low(segment) || data.is_nearly_low(segment);
+            std::io::Result::Ok((if log.is_low(before, segment) { log } else { data }, nearly))
         });
-        let Ok(Ok(found)) = found.await else { return };
-        let low = found.is_low(before);
+        let Ok(Ok((found, nearly))) = found.await else { return };
+        self.disk_nearly_low = nearly;
+        let low = found.is_low(before, segment);
         if low && !self.disk_low {
             warn!(
                 free = found.free,

@@ -42,6 +42,9 @@ fn another_segment_size_is_refused() {
     let options = Options { segment_bytes: 8192, ..OPTIONS };
     let error = error_of(&disk, OWNER, options);
     assert!(matches!(error, OpenError::SegmentBytes { found: 4096, expected: 8192 }), "{error}");
+    let mut disk = disk;
+    assert_eq!(Wal::peek_segment_bytes(&mut disk).unwrap(), Some(4096));
+    assert_eq!(Wal::peek_segment_bytes(&mut MemoryDisk::new()).unwrap(), None);
 }
 
 #[test]

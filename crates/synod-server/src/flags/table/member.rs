@@ -34,11 +34,17 @@ pub(super) const FLAGS: &[Flag] = &[
         "log-keep-bytes",
         Uint,
         "536870912",
-        "Bytes of the log kept for members that lag; beyond, they get a snapshot",
+        "Bytes of the log kept for members that lag; beyond, they get a snapshot. The default is \
+         less on a small disk",
     ),
     flag("memory-mlock", Bool, "false", "Lock memory against swapping")
         .ignored("memory is not locked: turn swapping off for the process instead"),
-    flag("quota-backend-bytes", Int, "0", "Most bytes of the store; 0 is 2 GiB, negative is none"),
+    flag(
+        "quota-backend-bytes",
+        Int,
+        "0",
+        "Most bytes of the store; 0 is 2 GiB or a quarter of a smaller disk, negative is none",
+    ),
     flag("backend-bbolt-freelist-type", Text, "map", "Kind of bbolt's free list").ignored(NO_BBOLT),
     flag("backend-batch-interval", Duration, "0s", "Time between commits of the store")
         .ignored(NO_BBOLT),
