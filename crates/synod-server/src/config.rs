@@ -22,7 +22,6 @@ use std::time::Duration;
 pub use cluster::MemberConfig;
 pub use error::ConfigError;
 pub use restored::RestoredMember;
-pub(crate) use sections::QUOTA_DEFAULT_BYTES;
 pub use sections::{
     AuthConfig, AuthToken, AutoCompaction, HttpConfig, LimitsConfig, LogConfig, LogFormat,
     LogOutput, PaceConfig, RangeLimits, SpaceConfig,
@@ -74,6 +73,8 @@ pub struct ServerConfig {
     pub election_timeout: Duration,
     /// Bytes of the log that are kept for members that lag; beyond, they get a snapshot.
     pub log_keep_bytes: u64,
+    /// Whether nobody chose that: then it is less on a small disk.
+    pub log_keep_is_default: bool,
     /// How listeners take their ports.
     pub sockets: SocketConfig,
     /// What the store may hold.
@@ -89,9 +90,6 @@ pub struct ServerConfig {
     /// TLS.
     pub tls: TlsConfig,
 }
-
-/// What `log_keep_bytes` is if nobody chose it.
-pub(crate) const LOG_KEEP_DEFAULT_BYTES: u64 = 512 << 20;
 
 /// How listeners take their ports.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -187,6 +185,7 @@ impl ServerConfig {
             corrupt_check_time: settings.duration("corrupt-check-time"),
             strict_reconfig_check: settings.bool("strict-reconfig-check"),
             log_keep_bytes: settings.uint("log-keep-bytes"),
+            log_keep_is_default: !settings.is_set("log-keep-bytes"),
             sockets: SocketConfig {
                 reuse_port: settings.bool("socket-reuse-port"),
                 reuse_address: settings.bool("socket-reuse-address"),

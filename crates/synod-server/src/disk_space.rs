@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::config::{LOG_KEEP_DEFAULT_BYTES, QUOTA_DEFAULT_BYTES, ServerConfig};
+use crate::config::ServerConfig;
 use crate::data_folder::disks;
 
 /// What a file system has, in bytes.
@@ -133,15 +133,12 @@ pub(crate) fn fit(mut config: ServerConfig) -> ServerConfig {
         let space = DiskSpace::of(what_is_there(&folder)?).ok()?;
         (space.total > 0).then_some(space.total)
     });
-    if let Some(total) = data
-        && config.space.quota_bytes == Some(QUOTA_DEFAULT_BYTES)
-    {
-        config.space.quota_bytes = Some(QUOTA_DEFAULT_BYTES.min(total / QUOTA_PART));
+    if let Some(total) = data.filter(|_| config.space.quota_is_default) {
+        let quota = &mut config.space.quota_bytes;
+        *quota = quota.map(|bytes| bytes.min(total / QUOTA_PART));
     }
-    if let Some(total) = log
-        && config.log_keep_bytes == LOG_KEEP_DEFAULT_BYTES
-    {
-        config.log_keep_bytes = LOG_KEEP_DEFAULT_BYTES.min(total / LOG_PART);
+    if let Some(total) = log.filter(|_| config.log_keep_is_default) {
+        config.log_keep_bytes = config.log_keep_bytes.min(total / LOG_PART);
     }
     config
 }
@@ -173,7 +170,9 @@ fn find(data_dir: &Path, is_full: impl Fn(DiskSpace) -> bool) -> Option<DiskFull
 
 /// What there is of the way to a folder: the rest will be made in it.
 fn what_is_there(folder: &Path) -> Option<&Path> {
-    folder.ancestors().find(|folder| folder.exists())
+    let found = folder.ancestors().find(|one| one.as_os_str().is_empty() || one.exists())?;
+    // A relative way ends with nothing, which is where the process is.
+    Some(if found.as_os_str().is_empty() { Path::new(".") } else { found })
 }
 
 #[cfg(test)]
@@ -210,6 +209,12 @@ mod tests {
         assert!(!space.once_written(18 * mib).is_low(false, 32 * mib));
         assert!(space.once_written(19 * mib).is_low(false, 32 * mib));
         assert!(space.is_low(false, 64 * mib));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_yet_will_be_in_what_is() {
+        assert_eq!(what_is_there(Path::new("default.etcd/member")), Some(Path::new(".")));
+        assert_eq!(what_is_there(Path::new("/proc/none/at/all")), Some(Path::new("/proc")));
     }
 
     #[test]

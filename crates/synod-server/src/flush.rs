@@ -266,6 +266,7 @@ mod tests {
     fn pace() -> Pace {
         Pace::of(&SpaceConfig {
             quota_bytes: None,
+            quota_is_default: false,
             auto_compaction: crate::config::AutoCompaction::Off,
             compaction_batch: 10,
             compaction_pause: Duration::from_millis(1),

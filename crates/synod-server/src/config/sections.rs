@@ -15,6 +15,8 @@ use crate::flags::{Settings, duration};
 pub struct SpaceConfig {
     /// The most bytes of the store; without it, no bound.
     pub quota_bytes: Option<u64>,
+    /// Whether nobody chose that: then it is less on a small disk.
+    pub quota_is_default: bool,
     /// What is dropped by itself.
     pub auto_compaction: AutoCompaction,
     /// Revisions that one step of a compaction drops.
@@ -145,13 +147,15 @@ pub enum LogOutput {
 
 impl SpaceConfig {
     pub(super) fn read(settings: &Settings) -> Result<Self, ConfigError> {
-        let quota_bytes = match settings.int("quota-backend-bytes") {
+        let quota = settings.int("quota-backend-bytes");
+        let quota_bytes = match quota {
             0 => Some(QUOTA_DEFAULT_BYTES),
             quota => u64::try_from(quota).ok(),
         };
         let batch = settings.int("compaction-batch-limit");
         Ok(Self {
             quota_bytes,
+            quota_is_default: quota == 0,
             auto_compaction: AutoCompaction::read(settings)?,
             compaction_batch: u64::try_from(batch).unwrap_or(0).max(1),
             compaction_pause: settings.duration("compaction-sleep-interval"),
@@ -340,7 +344,7 @@ pub(super) fn within(
 }
 
 /// etcd's.
-pub(crate) const QUOTA_DEFAULT_BYTES: u64 = 2 << 30;
+const QUOTA_DEFAULT_BYTES: u64 = 2 << 30;
 /// A request becomes one record of the log, of at most 16 MiB, with what else is in its batch; and
 /// one frame between members, of at most 32 MiB. etcd warns above 10 MiB.
 const REQUEST_BYTES_MAX: u64 = 12 << 20;

@@ -263,8 +263,12 @@ fn sections_are_read_for_their_readers() {
     assert_eq!(config.pace.watch_progress_interval, Duration::from_secs(90));
     assert!(config.sockets.reuse_port && !config.sockets.reuse_address);
     let config = check(&[]).unwrap();
-    assert_eq!(config.space.quota_bytes, Some(QUOTA_DEFAULT_BYTES));
-    assert_eq!(config.log_keep_bytes, LOG_KEEP_DEFAULT_BYTES);
+    assert_eq!((config.space.quota_bytes, config.log_keep_bytes), (Some(2 << 30), 512 << 20));
+    assert!(config.space.quota_is_default && config.log_keep_is_default);
+    let chosen = ["--quota-backend-bytes=2147483648", "--log-keep-bytes=536870912"];
+    let config = check(&chosen).unwrap();
+    assert!(!config.space.quota_is_default && !config.log_keep_is_default);
+    assert_eq!(crate::disk_space::fit(config.clone()), config, "what was chosen stays");
 }
 
 #[test]
