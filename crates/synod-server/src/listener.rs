@@ -29,6 +29,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use synod_transport::Stranger;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -47,7 +48,16 @@ use socket::{Accepted, Socket};
 /// Ports taken for clients.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    sockets: Vec<(Url, Socket)>,
+    sockets: Vec<(Url, Speech, Socket)>,
+}
+
+/// What is spoken at a port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Speech {
+    Plain,
+    Tls,
+    /// Either, told apart by the first byte: the port was asked for with `http` and with `https`.
+    Both,
 }
 
 /// A port could not be taken.
@@ -94,32 +104,65 @@ impl Door {
 impl Listener {
     /// Takes the ports.
     pub(crate) async fn bind(urls: &[Url], options: SocketConfig) -> Result<Self, ListenError> {
-        let mut sockets = Vec::with_capacity(urls.len());
+        let mut sockets: Vec<(Url, Speech, Socket)> = Vec::with_capacity(urls.len());
         for url in urls {
+            let speech = Speech::of(url);
+            if let Some((.., also, _)) = sockets.iter_mut().find(|(taken, ..)| taken.shares(url)) {
+                *also = also.and(speech);
+                continue;
+            }
             let socket = Socket::bind(url, options)
                 .await
                 .map_err(|reason| ListenError { url: url.clone(), reason })?;
-            sockets.push((url.clone(), socket));
+            sockets.push((url.clone(), speech, socket));
         }
         Ok(Self { sockets })
     }
 
     /// Where they ended up, for ports given as 0.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().filter_map(|(_, socket)| socket.address()).collect()
+        self.sockets.iter().filter_map(|(.., socket)| socket.address()).collect()
     }
 
     /// Serves until told to stop, and then until what was asked is answered, within a limit.
     pub(crate) async fn serve(self, services: Services, door: Door) {
         let mut ports = JoinSet::new();
-        for (url, socket) in self.sockets {
-            ports.spawn(serve_port(url, socket, services.clone(), door.clone()));
+        for (_, speech, socket) in self.sockets {
+            ports.spawn(serve_port(speech, socket, services.clone(), door.clone()));
         }
         while ports.join_next().await.is_some() {}
     }
 }
 
-async fn serve_port(url: Url, socket: Socket, services: Services, door: Door) {
+impl Speech {
+    fn of(url: &Url) -> Self {
+        if url.is_tls() { Self::Tls } else { Self::Plain }
+    }
+
+    fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Both }
+    }
+
+    /// Whether this client speaks TLS; nothing if it has left or was sent away.
+    async fn is_tls(self, stream: &TcpStream, guest: &Guest, door: &Door) -> Option<bool> {
+        if self != Self::Both {
+            return Some(self == Self::Tls);
+        }
+        let mut first = [0];
+        let reason = tokio::select! {
+            peeked = timeout(HANDSHAKE, stream.peek(&mut first)) => match peeked {
+                Ok(peeked) => return peeked.is_ok().then_some(first == [TLS_HANDSHAKE]),
+                Err(_) => Reason::Silence,
+            },
+            () = guest.stranger.is_shown_out() => Reason::Crowd,
+            () = door.stop.cancelled() => return None,
+        };
+        door.refused(&guest.from, reason, &door.admission.explain(reason));
+        None
+    }
+}
+
+async fn serve_port(speech: Speech, socket: Socket, services: Services, door: Door) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -143,12 +186,17 @@ async fn serve_port(url: Url, socket: Socket, services: Services, door: Door) {
                 continue;
             }
         };
-        let (services, door, is_tls) = (services.clone(), door.clone(), url.is_tls());
+        let (services, door) = (services.clone(), door.clone());
         connections.spawn(async move {
             let guest = Guest { from, stranger };
             match stream {
-                Accepted::Tcp(stream) => welcome(stream, guest, is_tls, services, door).await,
-                Accepted::Unix(stream) => welcome(stream, guest, is_tls, services, door).await,
+                Accepted::Tcp(stream) => {
+                    let Some(is_tls) = speech.is_tls(&stream, &guest, &door).await else { return };
+                    welcome(stream, guest, is_tls, services, door).await;
+                }
+                Accepted::Unix(stream) => {
+                    welcome(stream, guest, speech == Speech::Tls, services, door).await;
+                }
             }
             drop(admitted);
         });
@@ -228,6 +276,8 @@ fn explain(error: &io::Error) -> String {
 
 /// For a whole handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What each TLS connection begins with, and no HTTP.
+const TLS_HANDSHAKE: u8 = 0x16;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A stopping server waits so long for requests under way.
 const DRAIN: Duration = Duration::from_secs(5);

@@ -164,6 +164,31 @@ async fn real_clients_speak_tls_with_one_port() {
     stop(server).await;
 }
 
+/// etcd takes a port once for both schemes, and tells clients apart by what they begin with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_port_speaks_both_with_and_without_tls_where_both_are_asked_for() {
+    let files = Files::new();
+    let held = ports::one();
+    let address = held.local_addr().unwrap();
+    drop(held);
+    let urls = format!("--listen-client-urls=http://{address},https://{address}");
+    let server = alone(files.dir(), &files.flags(&[&urls])).await;
+    assert_eq!(server.client_addresses(), [address]);
+    for version in ["--http1.1", "--http2"] {
+        if let Some(answered) = files.curl(Some(&files.good), address, &[version]).await {
+            assert!(answered, "{version}");
+        }
+    }
+    assert_ne!(files.curl(None, address, &[]).await, Some(true), "without a certificate");
+    let plain = format!("http://{address}/health");
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        if let Some((_, said)) = run("curl", &["-sS", "-m", "20", version, &plain]).await {
+            assert!(said.contains(r#""health":"true""#), "{version}: {said}");
+        }
+    }
+    stop(server).await;
+}
+
 /// GHSA-3wh4-j44w-pg92: with a separate HTTP listener, etcd's gRPC port let revoked clients in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revoked_clients_are_refused_on_every_listener() {

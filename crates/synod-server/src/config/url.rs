@@ -115,6 +115,12 @@ impl Url {
         self.scheme.is_unix()
     }
 
+    /// Whether who listens on both takes one port, as etcd does for two schemes of one address.
+    pub(crate) fn shares(&self, other: &Self) -> bool {
+        let chosen_by_the_system = self.port == 0;
+        !self.is_unix() && !chosen_by_the_system && self.address() == other.address()
+    }
+
     /// Whether it names something that can be listened on, and not a name to look up.
     pub(crate) fn can_be_bound(&self) -> bool {
         self.is_unix() || self.host == "localhost" || self.host().parse::<IpAddr>().is_ok()

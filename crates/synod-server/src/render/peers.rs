@@ -1,6 +1,7 @@
 //! The connections to the other members.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::atomic::Ordering;
 
 use synod_transport::{LaneStats, TransportStats};
@@ -55,9 +56,9 @@ fn etcd(page: &mut Page, context: &Context, stats: &TransportStats) {
     }
     let pair = |peer: u64| format!("Local=\"{me:x}\",Remote=\"{peer:x}\"");
     let connected = sum(|lane| u64::from(lane.connected));
-    page.head("etcd_network_known_peers", "gauge", "Members that are known.");
-    for peer in connected.keys() {
-        page.line("etcd_network_known_peers", &pair(*peer), 1);
+    page.head("etcd_network_known_peers", "gauge", "Members that are known, this one among them.");
+    for peer in iter::once(me).chain(connected.keys().copied()) {
+        page.line("etcd_network_known_peers", &pair(peer), 1);
     }
     page.head("etcd_network_active_peers", "gauge", "Members that frames can be sent to.");
     for (peer, lanes) in &connected {

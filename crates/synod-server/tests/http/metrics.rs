@@ -66,6 +66,21 @@ async fn every_family_is_documented_and_every_line_belongs_to_one() {
     member.stop().await;
 }
 
+/// As in etcd a member knows itself, too, so that their number is the size of the cluster.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_is_among_those_that_it_knows() {
+    let member = Member::start(false).await;
+    let mut client = Client::one(member.address()).await;
+    let page = client.get("/metrics").await.text;
+    let known = |line: &&str| line.starts_with("etcd_network_known_peers{");
+    let [known] = page.lines().filter(known).collect::<Vec<_>>()[..] else { panic!("{page}") };
+    let [_, local, _, remote, one] = known.split('"').collect::<Vec<_>>()[..] else {
+        panic!("{known}");
+    };
+    assert_eq!((local, one), (remote, "} 1"));
+    member.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_are_counted_from_begin_to_end_and_by_what_they_carry() {
     let member = Member::start(false).await;

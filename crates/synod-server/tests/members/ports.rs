@@ -46,7 +46,9 @@ pub(crate) async fn start(config: ServerConfig) -> Server {
     let started = async {
         loop {
             match Server::start(config.clone()).await {
-                Err(StartError::Peers(_)) => tokio::task::yield_now().await,
+                Err(StartError::Peers(_) | StartError::Listen(_)) => {
+                    tokio::task::yield_now().await;
+                }
                 ended => return ended.unwrap(),
             }
         }
