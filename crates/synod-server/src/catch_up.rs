@@ -57,11 +57,15 @@ pub(crate) async fn run(context: Arc<Context>) {
     let is_done = match timeout(patience, &mut caught_up).await {
         Ok(is_done) => is_done,
         Err(_) => {
-            warn!(
-                ?patience,
-                "no leader has confirmed how far the cluster is: serializable reads are answered \
-                 from what this member has, which may be less than it told before it was started"
-            );
+            // A member of a new cluster has told nobody anything.
+            if context.handle.status().applied_watermark.as_u64() > 0 {
+                warn!(
+                    ?patience,
+                    "no leader has confirmed how far the cluster is: serializable reads are \
+                     answered from what this member has, which may be less than it told before \
+                     it was started"
+                );
+            }
             // Nobody else sets it.
             let _ = context.catch_up.awaited.set(());
             caught_up.await
