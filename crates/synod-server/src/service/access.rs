@@ -228,11 +228,15 @@ impl Context {
         caller: &Caller,
         serializable: bool,
     ) -> Result<(), Refusal> {
-        if serializable {
-            self.catch_up.awaited().await;
-            return Ok(());
+        if !serializable {
+            return self.linearize(caller).await;
         }
-        self.linearize(caller).await
+        tokio::select! {
+            // Nearly always at once: then nothing else is looked at.
+            biased;
+            () = self.catch_up.awaited() => Ok(()),
+            () = self.stopping.cancelled() => Err(EtcdError::Stopped.into()),
+        }
     }
 
     /// Waits until what this member reads is current.
