@@ -93,13 +93,12 @@ impl KvMachine {
         }
     }
 
-    /// Tells those who want to know what became of the store.
+    /// Tells those who want to know what became of the log's time and of history.
     fn tell_watchers(&mut self) {
         self.leases.clock.stamped(self.store.time_ms());
         if self.leases.alarm.is_set() {
             self.leases.alarm.due(self.store.next_lease_due());
         }
-        self.space.applied(self.store.used_bytes());
         if self.revision > self.told {
             self.told = self.revision;
             self.watches.applied();
@@ -138,6 +137,8 @@ impl StateMachine for KvMachine {
             StoreFailed
         })?;
         self.revision = reply.revision;
+        // Before the answer leaves: who was told that it is done asks for room beside it next.
+        self.space.applied(self.store.used_bytes());
         let took = start.elapsed();
         if took > self.slow {
             self.metrics.operations.slow_applies.fetch_add(1, Ordering::Relaxed);
@@ -209,6 +210,7 @@ impl StateMachine for KvMachine {
             Ok(installed) => {
                 self.flush.allow_below(self.store.applied_slot());
                 self.revision = self.store.revision();
+                self.space.applied(self.store.used_bytes());
                 self.tell_watchers();
                 installed
             }
@@ -218,5 +220,68 @@ impl StateMachine for KvMachine {
                 false
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use synod_kv::{Command, Key, Put};
+    use synod_paxos::LogTime;
+
+    use super::*;
+    use crate::config::{AutoCompaction, SpaceConfig};
+    use crate::flush::{self, Pace};
+
+    /// A client that puts one key after another came beyond the quota by one: its next put was
+    /// weighed against the space before the last one.
+    #[test]
+    fn the_space_in_use_is_known_before_the_answer_leaves() {
+        let temp = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let file = temp.path().join("store.redb");
+        let engine = RedbEngine::open(&file, Arc::clone(&metrics)).unwrap();
+        let (store, flusher) = Store::open(engine).unwrap();
+        let (fatal, _) = FatalSink::new();
+        let pace = Pace::of(&SpaceConfig {
+            quota_bytes: None,
+            quota_is_default: false,
+            auto_compaction: AutoCompaction::Off,
+            compaction_batch: 10,
+            compaction_pause: Duration::from_millis(1),
+        });
+        let pace = (pace, Arc::clone(&metrics));
+        let (flush, flusher) = flush::start(flusher, pace, 0, fatal.clone()).unwrap();
+        let space = Arc::new(Space::new(None, store.used_bytes()));
+        let leases = LeaseWatch {
+            clock: Arc::new(LogClock::new(0)),
+            alarm: Arc::default(),
+            leadership: Arc::new(Leadership::new(1, 0)),
+            figures: Arc::default(),
+        };
+        let listeners = Listeners {
+            leases,
+            space: Arc::clone(&space),
+            watches: Watches::default(),
+            metrics,
+            comparison: Arc::default(),
+        };
+        let others = (SnapshotOrigin { cluster: 1, member: 1 }, Duration::from_secs(60));
+        let mut machine = KvMachine::new(store, flush.clone(), fatal, listeners, others);
+
+        let key = Key::new(Bytes::from_static(b"key")).unwrap();
+        let put = Command::Put(Put::new(key, Bytes::from_static(b"value")));
+        let before = space.used();
+        machine
+            .apply(Entry {
+                slot: Slot::new(1),
+                time: LogTime::default(),
+                payload: &put.encode(),
+                is_awaited: true,
+            })
+            .unwrap();
+        assert_eq!(space.used(), before + put.space());
+        flush.stop();
+        flusher.join().unwrap();
     }
 }
