@@ -382,7 +382,7 @@ impl Replica {
         self.quorums.is_phase2_quorum(&connected)
     }
 
-    /// A peer's process is gone. If it led, there is no silence to wait for.
+    /// A peer's process is gone. If it led, or is to lead, there is no silence to wait for.
     pub(crate) fn on_unreachable(&mut self, peer: ReplicaId) {
         if let Some(heard) = self.election.peers.get_mut(&peer) {
             heard.at = None;
@@ -391,6 +391,11 @@ impl Replica {
         }
         if self.followed().is_some_and(|ballot| ballot.replica == peer) {
             self.lose_leader(self.options.heartbeat_interval / 2);
+        }
+        if let Proposer::Leader(leader) = &mut self.proposer
+            && leader.handing_over.is_some_and(|over| over.to == peer)
+        {
+            leader.handing_over = None;
         }
     }
 

@@ -229,7 +229,7 @@ impl Replica {
 
     /// Hands leadership to another member (the most caught-up one if `None`). True if this member
     /// leads and there is somebody to hand over to; it is done when [`is_leader`](Self::is_leader)
-    /// turns false, or given up after an election timeout: see
+    /// turns false, or given up after an election timeout or when the other is gone: see
     /// [`is_handing_over`](Self::is_handing_over).
     pub fn transfer(&mut self, now: Time, to: Option<ReplicaId>) -> bool {
         self.advance_clock(now);
