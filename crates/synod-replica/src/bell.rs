@@ -1,18 +1,19 @@
-//! Wakes a thread that sleeps until something comes in.
+//! Wakes who sleeps until something comes in: a thread, or a task.
 //!
-//! A thread that takes things from several queues sleeps once for all of them. Who puts something
-//! into one rings; the thread clears the ring before it looks into the queues, so nothing that was
-//! put in before a ring is missed, and rings while it is awake cost one atomic operation. Nothing
-//! spins or yields: where members share two cores, that would be time taken from the others.
+//! Who takes things from several queues sleeps once for all of them. Who puts something into one
+//! rings; the sleeper clears the ring before it looks into the queues, so nothing that was put in
+//! before a ring is missed, and rings while it is awake cost one atomic operation. Nothing spins:
+//! where members share two cores, that would be time taken from the others.
 
+use std::future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
-/// A bell for one thread. Clones are the same bell.
+/// A bell for one thread or one task. Clones are the same bell.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bell(Arc<Inner>);
 
@@ -20,29 +21,59 @@ pub(crate) struct Bell(Arc<Inner>);
 struct Inner {
     rung: AtomicBool,
     /// Who sleeps, once it has for the first time.
-    sleeper: OnceLock<Thread>,
+    sleeper: Mutex<Option<Waker>>,
+}
+
+/// A thread that is parked.
+struct Parked(Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 impl Bell {
-    /// Wakes the thread, now or when it goes to sleep next.
+    /// Wakes the sleeper, now or when it goes to sleep next.
     pub(crate) fn ring(&self) {
         if !self.0.rung.swap(true, Ordering::AcqRel)
-            && let Some(sleeper) = self.0.sleeper.get()
+            && let Some(sleeper) = &*self.sleeper()
         {
-            sleeper.unpark();
+            sleeper.wake_by_ref();
         }
     }
 
-    /// Sleeps until the bell was rung, or until that time. Always on the same thread.
-    pub(crate) fn wait(&self, until: Option<Instant>) {
-        self.0.sleeper.get_or_init(thread::current);
-        while !self.0.rung.swap(false, Ordering::AcqRel) {
-            match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                None => thread::park(),
-                Some(left) if left.is_zero() => return,
-                Some(left) => thread::park_timeout(left),
-            }
+    /// Sleeps until the bell was rung. Always on the same thread.
+    pub(crate) fn wait(&self) {
+        self.sleeper().get_or_insert_with(|| Arc::new(Parked(thread::current())).into());
+        while !self.was_rung() {
+            thread::park();
         }
+    }
+
+    /// Ends when the bell was rung. For one task at a time.
+    pub(crate) async fn rung(&self) {
+        future::poll_fn(|context| {
+            let mut sleeper = self.sleeper();
+            if !sleeper.as_ref().is_some_and(|sleeper| sleeper.will_wake(context.waker())) {
+                *sleeper = Some(context.waker().clone());
+            }
+            drop(sleeper);
+            match self.was_rung() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    fn sleeper(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.sleeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the bell was rung since the sleeper last looked; it has looked now.
+    pub(crate) fn was_rung(&self) -> bool {
+        self.0.rung.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -68,12 +99,12 @@ impl<T> RingingSender<T> {
         sent
     }
 
-    /// Puts it in without ringing: it is found when the thread wakes for something else.
+    /// Puts it in without ringing: it is found when who takes wakes for something else.
     pub(crate) fn put(&self, item: T) -> bool {
         self.sender.as_ref().is_some_and(|sender| sender.send(item).is_ok())
     }
 
-    /// Wakes the thread.
+    /// Wakes who takes.
     pub(crate) fn ring(&self) {
         self.bell.ring();
     }
@@ -87,7 +118,7 @@ impl<T> Clone for RingingSender<T> {
 
 impl<T> Drop for RingingSender<T> {
     fn drop(&mut self) {
-        // First the queue closes, then the thread looks.
+        // First the queue closes, then who takes looks.
         self.sender = None;
         self.bell.ring();
     }
@@ -95,8 +126,6 @@ impl<T> Drop for RingingSender<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use crossbeam_channel::TryRecvError;
 
     use super::*;
@@ -110,7 +139,7 @@ mod tests {
             loop {
                 match receiver.try_recv() {
                     Ok(item) => sum += item,
-                    Err(TryRecvError::Empty) => bell.wait(None),
+                    Err(TryRecvError::Empty) => bell.wait(),
                     Err(TryRecvError::Disconnected) => return sum,
                 }
             }
@@ -123,11 +152,26 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_over_ends_the_wait() {
+    fn a_task_is_woken_by_a_ring_before_it_sleeps_and_by_one_while_it_does() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let bell = Bell::default();
-        bell.wait(Some(Instant::now()));
         bell.ring();
-        bell.wait(None);
-        bell.wait(Some(Instant::now() + Duration::from_micros(1)));
+        runtime.block_on(bell.rung());
+        assert!(!bell.was_rung());
+        let (asleep, sleeps) = std::sync::mpsc::channel();
+        let ringing = bell.clone();
+        let ringer = thread::spawn(move || {
+            while sleeps.recv().is_ok() {
+                ringing.ring();
+            }
+        });
+        for _ in 0..1000 {
+            runtime.block_on(async {
+                asleep.send(()).unwrap();
+                bell.rung().await;
+            });
+        }
+        drop(asleep);
+        ringer.join().unwrap();
     }
 }

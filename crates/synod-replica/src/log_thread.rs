@@ -121,7 +121,7 @@ impl LogWorld {
         loop {
             match self.jobs.try_recv() {
                 Ok(job) => return Some(job),
-                Err(TryRecvError::Empty) => self.bell.wait(None),
+                Err(TryRecvError::Empty) => self.bell.wait(),
                 Err(TryRecvError::Disconnected) => return None,
             }
         }

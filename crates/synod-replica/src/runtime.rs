@@ -11,7 +11,9 @@
 //! the peer: the driver wakes for what the disk has done only if it waits for nothing else.
 //!
 //! The driver thread sleeps until something comes in or a timer is due, takes what waits, and lets
-//! the driver work it off in one round: there is no timer for batches and nothing is polled. What
+//! the driver work it off in one round: there is no timer for batches and nothing is polled. It
+//! sleeps in a runtime of its own ([`Running::io`]), where peers' connections can be read: what a
+//! peer sends then wakes the driver, and not first another thread, which wakes it. What
 //! waits is bounded in number and bytes; beyond, messages are dropped (the protocol repeats itself)
 //! and requests are refused as busy.
 //!
@@ -32,7 +34,9 @@ use synod_paxos::{
     ReplicaSet, Slot, Time,
 };
 use synod_wal::Disk;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+use tokio::time::timeout_at;
 
 use crate::bell::{self, Bell, RingingSender};
 use crate::client::TransferError;
@@ -103,6 +107,7 @@ pub enum Exit {
 #[derive(Debug)]
 pub struct Running<M: StateMachine> {
     handle: Handle<M>,
+    io: tokio::runtime::Handle,
     driver: JoinHandle<Exit>,
 }
 
@@ -110,7 +115,7 @@ impl<M: StateMachine> Running<M> {
     /// Starts a member as its log left it.
     ///
     /// # Errors
-    /// If the system has no thread to give.
+    /// If the system has no thread, or no file to wait for sockets with.
     pub fn start<D: Disk + Clone>(
         identity: Identity,
         options: RuntimeOptions,
@@ -120,6 +125,8 @@ impl<M: StateMachine> Running<M> {
         on_event: impl FnMut(&Event) + Send + 'static,
     ) -> io::Result<Self> {
         let started = Instant::now();
+        let io = Builder::new_current_thread().enable_all().build()?;
+        let io_handle = io.handle().clone();
         let status = Arc::new(SharedStatus::default());
         let me = identity.me;
         let life = identity.life;
@@ -170,6 +177,7 @@ impl<M: StateMachine> Running<M> {
         let member = Member {
             driver,
             started,
+            io,
             inputs,
             bell,
             done: done_waiting,
@@ -199,13 +207,20 @@ impl<M: StateMachine> Running<M> {
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             })?;
-        Ok(Self { handle, driver })
+        Ok(Self { handle, io: io_handle, driver })
     }
 
     /// How to speak to the member.
     #[must_use]
     pub const fn handle(&self) -> &Handle<M> {
         &self.handle
+    }
+
+    /// The runtime in which the driver thread waits, for tasks that hand over what peers send. It
+    /// looks at them after each round, and ends with the member. They take the driver's time.
+    #[must_use]
+    pub const fn io(&self) -> &tokio::runtime::Handle {
+        &self.io
     }
 
     /// Waits until the member has ended, and says why.
@@ -225,6 +240,7 @@ impl<M: StateMachine> Running<M> {
 struct Member<M: StateMachine> {
     driver: Driver<M, OneReply<M::Reply>, OneQuery<M>>,
     started: Instant,
+    io: Runtime,
     inputs: Inputs<M>,
     /// Rings when something is in `inputs` or `done`.
     bell: Bell,
@@ -295,7 +311,7 @@ impl<M: StateMachine> Member<M> {
         }
     }
 
-    /// Sleeps until something comes in or is due.
+    /// Sleeps until something comes in or is due. The tasks of the runtime run meanwhile.
     fn wait(&self) {
         let deadlines = self.handovers.iter().map(|handover| handover.deadline);
         let deadlines = deadlines.chain(self.shutdown.iter().map(|shutdown| shutdown.deadline));
@@ -304,10 +320,14 @@ impl<M: StateMachine> Member<M> {
         // Sequentially consistent, as is the log's side: either it sees this, or what it has done
         // is seen here.
         self.impatient.store(impatient, Ordering::SeqCst);
-        if impatient && !self.done.is_empty() {
+        if self.bell.was_rung() || (impatient && !self.done.is_empty()) {
+            // Requests that keep coming do not keep peers from being heard.
+            self.io.block_on(tokio::task::yield_now());
             return;
         }
-        self.bell.wait(Some(self.started + due.since(Time::default())));
+        let due = self.started + due.since(Time::default());
+        // What it waited for is looked at, whatever it was.
+        let _ = self.io.block_on(async { timeout_at(due.into(), self.bell.rung()).await });
     }
 
     /// Takes what waits: what the log has done first, then at most a queue's length of the others.

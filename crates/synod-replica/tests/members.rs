@@ -2,15 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Waker};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use synod_paxos::{Identity, Incarnation, Recovered, ReplicaId, Slot, Withdrawal};
 use synod_replica::local::{self, LocalNetwork};
 use synod_replica::{
-    Entry, Exit, Guarantee, Log, ProposeError, ReadError, Running, RuntimeOptions, StateMachine,
-    testing,
+    Entry, Exit, Guarantee, Handle, Log, ProposeError, ReadError, Running, RuntimeOptions,
+    StateMachine, testing,
 };
 use synod_wal::memory::MemoryDisk;
 
@@ -74,6 +78,9 @@ fn three(network: &LocalNetwork) -> Vec<Member> {
     let start = |id| Member::start(network, id, MemoryDisk::new(), patient());
     (1..=3).map(start).collect()
 }
+
+/// Only a hang waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A busy machine fails no test.
 fn patient() -> RuntimeOptions {
@@ -186,7 +193,7 @@ fn a_command_over_the_limit_is_refused_with_both_numbers() {
 fn many_clients_on_real_disks_are_each_answered_once() {
     let folder = tempfile::tempdir().unwrap();
     let members = local::start(folder.path(), 3, &patient(), |_| Journal::default()).unwrap();
-    let mut replies: Vec<usize> = std::thread::scope(|scope| {
+    let mut replies: Vec<usize> = thread::scope(|scope| {
         let clients = (0..12).map(|client| {
             let handle = members[client % 3].handle();
             scope.spawn(move || {
@@ -209,19 +216,67 @@ fn a_journal_is_deterministic() {
 
 /// Runs a future that needs nothing but to be woken.
 fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
+    struct Unpark(thread::Thread);
     impl std::task::Wake for Unpark {
-        fn wake(self: std::sync::Arc<Self>) {
+        fn wake(self: Arc<Self>) {
             self.0.unpark();
         }
     }
-    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
-    let mut context = std::task::Context::from_waker(&waker);
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut context = Context::from_waker(&waker);
     let mut future = std::pin::pin!(future);
     loop {
         match future.as_mut().poll(&mut context) {
             std::task::Poll::Ready(output) => return output,
-            std::task::Poll::Pending => std::thread::park(),
+            std::task::Poll::Pending => thread::park(),
         }
+    }
+}
+
+/// What peers send is read in the driver's runtime: requests that come without pause must not keep
+/// it from running.
+#[test]
+fn tasks_of_the_drivers_runtime_run_beside_requests_and_end_with_the_member() {
+    let network = LocalNetwork::new();
+    let member = Member::start(&network, 1, MemoryDisk::new(), patient());
+    let (enough, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (turn, turns) = mpsc::channel();
+    let end = NoteDrop(Arc::clone(&ended));
+    ask_without_pause(member.running.handle(), &enough);
+    member.running.io().spawn(async move {
+        let _end = end;
+        loop {
+            turn.send(thread::current().name().map(str::to_owned)).unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..1000 {
+        let name = turns.recv_timeout(PATIENCE).expect("a turn in time");
+        assert_eq!(name.as_deref(), Some("synod-driver"));
+    }
+    enough.store(true, Ordering::Relaxed);
+    assert!(!ended.load(Ordering::Relaxed));
+    member.running.handle().shutdown();
+    assert!(matches!(member.running.join(), Exit::Stopped));
+    assert!(ended.load(Ordering::Relaxed));
+}
+
+/// Asks the member something; when it answers, the next question is there already.
+fn ask_without_pause(handle: &Handle<Journal>, enough: &Arc<AtomicBool>) {
+    if enough.load(Ordering::Relaxed) {
+        return;
+    }
+    let (again, enough) = (handle.clone(), Arc::clone(enough));
+    let asked = handle.query(Guarantee::Serializable, move |_| ask_without_pause(&again, &enough));
+    // It is asked when it is polled first. Nobody waits for the answer.
+    let _ = pin!(asked).poll(&mut Context::from_waker(Waker::noop()));
+}
+
+/// Notes that it was dropped.
+struct NoteDrop(Arc<AtomicBool>);
+
+impl Drop for NoteDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

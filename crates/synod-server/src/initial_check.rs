@@ -20,6 +20,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use synod_kv::{Caller, Revision};
 use synod_transport::Lane;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
@@ -54,7 +55,11 @@ struct Heard {
 /// What it takes to answer others. The transport has it and may outlive the member by a moment, in
 /// which it must not hold the store.
 #[derive(Debug)]
-pub(crate) struct Answering(pub(crate) Weak<Context>);
+pub(crate) struct Answering {
+    pub(crate) context: Weak<Context>,
+    /// Where the work is done: who takes frames has no time for it.
+    pub(crate) runtime: Handle,
+}
 
 impl Answering {
     /// Answers a question or notes an answer; none if the frame is for others.
@@ -62,9 +67,9 @@ impl Answering {
         let ([MARK, kind], rest) = frame.split_first_chunk()? else { return None };
         let (revision, rest) = rest.split_first_chunk()?;
         let revision = u64::from_le_bytes(*revision);
-        let Some(context) = self.0.upgrade() else { return Some(()) };
+        let Some(context) = self.context.upgrade() else { return Some(()) };
         match (*kind, rest) {
-            (ASKED, []) => tell(context, from, revision),
+            (ASKED, []) => tell(&self.runtime, context, from, revision),
             (TOLD, hash) => {
                 let hash = Some(u32::from_le_bytes(hash.try_into().ok()?));
                 context.initial_check.note(from, Heard { revision, hash });
@@ -77,12 +82,12 @@ impl Answering {
 }
 
 /// Answers a question.
-fn tell(context: Arc<Context>, to: u64, revision: u64) {
+fn tell(runtime: &Handle, context: Arc<Context>, to: u64, revision: u64) {
     // Who is not answered asks again.
     if context.initial_check.is_busy.swap(true, Ordering::AcqRel) {
         return;
     }
-    tokio::task::spawn_blocking(move || {
+    runtime.spawn_blocking(move || {
         let at = i64::try_from(revision).ok().map(Revision::new);
         let hash = at.and_then(|at| context.reader.hash_kv(&Caller::Internal, Some(at)).ok());
         context.initial_check.is_busy.store(false, Ordering::Release);

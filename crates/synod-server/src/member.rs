@@ -227,10 +227,15 @@ impl Member {
         let bad_frames = BadFrames { metrics: Arc::clone(&metrics), told: Mutex::new(None) };
         let tls: Arc<dyn PeerTls> = self.context.tls.clone();
         let comparison = Arc::clone(&self.context.comparison);
-        let answering = Answering(Arc::downgrade(&self.context));
+        let context = Arc::downgrade(&self.context);
+        let answering = Answering { context, runtime: tokio::runtime::Handle::current() };
         let started = Transport::start(
             who,
-            TransportOptions { tls: Some(tls), ..TransportOptions::default() },
+            TransportOptions {
+                tls: Some(tls),
+                reading: Some(self.running.io().clone()),
+                ..TransportOptions::default()
+            },
             listening,
             move |from, frame| {
                 let peer = Peer {

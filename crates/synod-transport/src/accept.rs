@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
 use crate::PeerIdentity;
@@ -25,6 +26,7 @@ use crate::hello::{
 };
 use crate::limit::LogLimit;
 use crate::lobby::{Host, Lobby, Stranger};
+use crate::moving::{Movable, Moving};
 use crate::options::{TransportOptions, Who};
 use crate::outbox::Outbox;
 use crate::stats::count;
@@ -105,7 +107,7 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
         }
     }
 
-    async fn serve(&self, stream: TcpStream, stranger: Stranger, from: SocketAddr) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, stranger: Stranger, from: SocketAddr) {
         let ended = tokio::select! {
             ended = self.converse(stream, stranger) => ended,
             () = self.stop.cancelled() => return,
@@ -126,10 +128,11 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
     }
 
     /// Shakes hands, if TLS is spoken, and goes on.
-    async fn converse(&self, stream: TcpStream, stranger: Stranger) -> Ended {
+    async fn converse(self: &Arc<Self>, stream: TcpStream, stranger: Stranger) -> Ended {
         if let Err(error) = configure(&stream, self.options.silence_timeout) {
             return error.into();
         }
+        let stream = Moving::Here(stream);
         let Some(config) = self.options.tls.as_ref().and_then(|tls| tls.accepting()) else {
             return self.greet_and_read(stream, stranger).await;
         };
@@ -150,8 +153,8 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
     }
 
     async fn greet_and_read(
-        &self,
-        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        self: &Arc<Self>,
+        mut stream: impl AsyncRead + AsyncWrite + Movable + Unpin + Send + 'static,
         stranger: Stranger,
     ) -> Ended {
         let limit = self.options.handshake_timeout;
@@ -171,9 +174,41 @@ impl<F: Fn(PeerIdentity, Bytes) + Send + Sync + 'static> Acceptor<F> {
             older.cancel();
         }
         self.abouts.lock().insert(hello.sender.id, hello.about.clone());
+        let Some(runtime) = &self.options.reading else {
+            return self.read_until(stream, &hello, &newer).await;
+        };
+        if let Err(error) = stream.socket().leave() {
+            return error.into();
+        }
+        let this = Arc::clone(self);
+        let reading = runtime.spawn(async move {
+            if let Err(error) = stream.socket().arrive() {
+                return error.into();
+            }
+            this.read_until(stream, &hello, &newer).await
+        });
+        // Ends with this task, too. If the runtime has ended, so has the member.
+        match AbortOnDropHandle::new(reading).await {
+            Ok(ended) => ended,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Ended::Closed,
+            },
+        }
+    }
+
+    /// Reads until the connection ends, or the peer has opened a newer one. Nothing is handed over
+    /// after that, or frames would come out of order.
+    async fn read_until(
+        &self,
+        stream: impl AsyncRead + Unpin,
+        hello: &Hello,
+        newer: &CancellationToken,
+    ) -> Ended {
         tokio::select! {
-            ended = self.read(stream, &hello) => ended.err().unwrap_or(Ended::Closed),
+            biased;
             () = newer.cancelled() => Ended::Replaced,
+            ended = self.read(stream, hello) => ended.err().unwrap_or(Ended::Closed),
         }
     }
 

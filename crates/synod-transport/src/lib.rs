@@ -35,6 +35,7 @@ pub mod hello;
 mod limit;
 mod listening;
 mod lobby;
+mod moving;
 mod options;
 mod outbox;
 mod stats;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 
 use crate::PeerIdentity;
 use crate::tls::PeerTls;
@@ -48,6 +49,9 @@ pub struct TransportOptions {
     pub bulk_bytes_max: usize,
     /// What to speak TLS with. Default: nothing, all is said in the clear.
     pub tls: Option<Arc<dyn PeerTls>>,
+    /// The runtime in which the frames of peers that have been let in are read, and handed over.
+    /// Default: the one that the transport is started on, where strangers are greeted in any case.
+    pub reading: Option<Handle>,
 }
 
 impl Default for TransportOptions {
@@ -63,6 +67,7 @@ impl Default for TransportOptions {
             control_bytes_max: 8 << 20,
             bulk_bytes_max: 64 << 20,
             tls: None,
+            reading: None,
         }
     }
 }

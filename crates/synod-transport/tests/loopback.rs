@@ -1,8 +1,9 @@
 //! Transports on loopback: order, loss, return, and everything that must be refused.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,9 @@ use synod_transport::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// Long enough for any machine; only a hang waits for it.
@@ -25,6 +28,8 @@ struct Member {
     handle: TransportHandle,
     frames: UnboundedReceiver<(PeerIdentity, Bytes)>,
     unreachable: UnboundedReceiver<u64>,
+    /// The name of the thread that handed over the last frame.
+    read_on: Arc<Mutex<Option<String>>>,
 }
 
 impl Member {
@@ -43,18 +48,21 @@ impl Member {
         let who = Who { cluster: CLUSTER, me, peers: peers.to_vec(), about };
         let (frame_sender, frames) = unbounded_channel();
         let (unreachable_sender, unreachable) = unbounded_channel();
+        let read_on = Arc::default();
+        let reads_on: Arc<Mutex<Option<String>>> = Arc::clone(&read_on);
         let handle = Transport::start(
             who,
             options,
             listening,
             move |from, frame| {
+                *reads_on.lock().unwrap() = thread::current().name().map(str::to_owned);
                 let _ = frame_sender.send((from, frame));
             },
             move |peer| {
                 let _ = unreachable_sender.send(peer);
             },
         );
-        Self { handle, frames, unreachable }
+        Self { handle, frames, unreachable, read_on }
     }
 
     fn lane(&self, peer: u64, lane: Lane) -> LaneStats {
@@ -115,6 +123,48 @@ async fn greet(address: &str, greeting: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(greeting).await.unwrap();
     stream
+}
+
+/// A runtime with a thread of its own, until it is told to end.
+fn elsewhere() -> (Handle, oneshot::Sender<()>) {
+    let (runtime, handle) = mpsc::channel();
+    let (end, ended) = oneshot::channel();
+    let run = move || {
+        let own = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.send(own.handle().clone()).unwrap();
+        // Who drops the other end wants it to end, too.
+        let _ = own.block_on(ended);
+    };
+    thread::Builder::new().name(ELSEWHERE.to_owned()).spawn(run).unwrap();
+    (handle.recv().unwrap(), end)
+}
+
+const ELSEWHERE: &str = "elsewhere";
+
+#[tokio::test]
+async fn frames_are_read_where_they_are_to_be() {
+    let ((one, at_one), (two, at_two)) = (listen("127.0.0.1:0").await, listen("127.0.0.1:0").await);
+    let (reading, end) = elsewhere();
+    let options = TransportOptions { reading: Some(reading), ..TransportOptions::default() };
+    let mut a = Member::start(1, one, &[(2, at_two)]);
+    let mut b = Member::start_with(options, 2, two, &[(1, at_one)]);
+    until("both connected", || a.lane(2, Lane::Bulk).connected && b.lane(1, Lane::Bulk).connected)
+        .await;
+    for size in [0, 100, 3 << 20, 1] {
+        a.handle.send(2, Lane::Bulk, Bytes::from(vec![7; size]));
+        assert!(b.frame().await.1 == vec![7; size]);
+        assert_eq!(b.read_on.lock().unwrap().as_deref(), Some(ELSEWHERE));
+        b.handle.send(1, Lane::Bulk, Bytes::from(vec![8; size]));
+        assert!(a.frame().await.1 == vec![8; size]);
+        assert_ne!(a.read_on.lock().unwrap().as_deref(), Some(ELSEWHERE));
+    }
+
+    // Who reads no more hears nothing, and the other side finds the connection closed.
+    let connects = a.lane(2, Lane::Bulk).connects;
+    end.send(()).unwrap();
+    until("closed and dialled again", || a.lane(2, Lane::Bulk).connects > connects).await;
+    a.handle.shutdown().await;
+    b.handle.shutdown().await;
 }
 
 #[tokio::test]
@@ -231,13 +281,19 @@ async fn broken_frames_end_the_connection() {
 
 #[tokio::test]
 async fn a_newer_connection_replaces_the_older() {
-    let (listening, address) = listen("127.0.0.1:0").await;
-    let _a = Member::start(1, listening, &[(2, "127.0.0.1:1".to_owned())]);
-    let mut older = greet(&address, &Greeting::Hello(hello()).encode()).await;
-    Greeting::read(&mut older).await.unwrap();
-    let mut newer = greet(&address, &Greeting::Hello(hello()).encode()).await;
-    Greeting::read(&mut newer).await.unwrap();
-    assert_eq!(said(older).await, b"");
+    let (runtime, _end) = elsewhere();
+    for reading in [None, Some(runtime)] {
+        let (listening, address) = listen("127.0.0.1:0").await;
+        let options = TransportOptions { reading, ..TransportOptions::default() };
+        let a = Member::start_with(options, 1, listening, &[(2, "127.0.0.1:1".to_owned())]);
+        let mut older = greet(&address, &Greeting::Hello(hello()).encode()).await;
+        Greeting::read(&mut older).await.unwrap();
+        let mut newer = greet(&address, &Greeting::Hello(hello()).encode()).await;
+        Greeting::read(&mut newer).await.unwrap();
+        assert_eq!(said(older).await, b"");
+        a.handle.shutdown().await;
+        assert_eq!(said(newer).await, b"", "it ends with the transport");
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,15 @@
 //! Transports of two members over TLS, with files that change while they run.
 
+use std::sync::mpsc;
+use std::thread;
+
 use bytes::Bytes;
 use synod_transport::{
     Lane, Listening, PeerIdentity, Transport, TransportHandle, TransportOptions, Who,
 };
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::*;
@@ -24,6 +29,20 @@ struct Link {
     handle: TransportHandle,
     frames: UnboundedReceiver<Bytes>,
     tls: Arc<ServerTls>,
+    /// The runtime in which it reads ends with it.
+    _reading: oneshot::Sender<()>,
+}
+
+/// A runtime with a thread of its own, until the other is dropped.
+fn elsewhere() -> (Handle, oneshot::Sender<()>) {
+    let (runtime, handle) = mpsc::channel();
+    let (reading, ended) = oneshot::channel::<()>();
+    thread::spawn(move || {
+        let own = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.send(own.handle().clone()).unwrap();
+        let _ = own.block_on(ended);
+    });
+    (handle.recv().unwrap(), reading)
 }
 
 impl Pairs {
@@ -62,13 +81,19 @@ impl Link {
             about: Bytes::new(),
         };
         let as_peer: Arc<dyn PeerTls> = Arc::clone(tls) as Arc<dyn PeerTls>;
-        let options = TransportOptions { tls: Some(as_peer), ..TransportOptions::default() };
+        let (runtime, reading) = elsewhere();
+        let options = TransportOptions {
+            tls: Some(as_peer),
+            // As a member does it: connections move once they are greeted.
+            reading: Some(runtime),
+            ..TransportOptions::default()
+        };
         let (sender, frames) = unbounded_channel();
         let take = move |_, frame| {
             let _ = sender.send(frame);
         };
         let handle = Transport::start(who, options, listening, take, |_| {});
-        Self { handle, frames, tls: Arc::clone(tls) }
+        Self { handle, frames, tls: Arc::clone(tls), _reading: reading }
     }
 
     /// Takes up changed files.
