@@ -18,6 +18,7 @@ use synod_transport::{
 };
 use synod_wal::{FolderError, FsDisk, Wal};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -117,7 +118,7 @@ pub(crate) struct Member {
     pub(crate) context: Arc<Context>,
     pub(crate) running: Running<KvMachine>,
     pub(crate) flusher: std::thread::JoinHandle<()>,
-    pub(crate) watcher: std::thread::JoinHandle<()>,
+    pub(crate) watcher: JoinHandle<()>,
     /// Keeps the lock.
     pub(crate) folder: DataFolder,
 }
@@ -192,7 +193,7 @@ impl Member {
         )?;
         let progress_interval = config.pace.watch_progress_interval;
         let options = HubOptions { progress_interval, ..HubOptions::default() };
-        let watcher = crate::watch::start(&watches, reader.clone(), options, fatal.clone())?;
+        let watcher = crate::watch::start(&watches, reader.clone(), options, fatal.clone());
         let parts = Parts {
             reader,
             flush,

@@ -43,7 +43,7 @@ pub struct Server {
     /// Asks the members how far they are.
     asker: JoinHandle<()>,
     flusher: std::thread::JoinHandle<()>,
-    watcher: std::thread::JoinHandle<()>,
+    watcher: JoinHandle<()>,
     ended: oneshot::Receiver<Exit>,
     fatal: mpsc::Receiver<FatalReason>,
     folder: DataFolder,
@@ -308,7 +308,8 @@ impl Server {
             }
         }
         context.flush.stop();
-        let _ = tokio::task::spawn_blocking(move || (flusher.join(), watcher.join())).await;
+        let _ = tokio::task::spawn_blocking(move || flusher.join()).await;
+        let _ = watcher.await;
         if let Some(transport) = context.transport.get() {
             transport.shutdown().await;
         }

@@ -8,7 +8,7 @@
 //!    *queued* because it has history to catch up with, or *parked* because its stream is full.
 //! 4. `dispatch`: from events to watches; `catch_up`: reads of history, shared.
 //! 5. `progress`: how far a stream has come.
-//! 6. `thread`: the hub's thread, how it is spoken to, and what wakes it. Streams are woken by
+//! 6. `task`: the hub's task, how it is spoken to, and what wakes it. Streams are woken by
 //!    `listener/delivery.rs`.
 //! 7. `feed`: a stream's end, which makes messages of what waits; `changed`: for who waits inside.
 //!
@@ -34,11 +34,11 @@ mod index;
 mod outlet;
 mod progress;
 mod ranges;
-mod thread;
+mod task;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use feed::{Asker, Feed, Told};
 pub(crate) use hub::HubOptions;
-pub(crate) use thread::{Request, Watches, start};
+pub(crate) use task::{Request, Watches, start};

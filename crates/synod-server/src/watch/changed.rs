@@ -10,7 +10,7 @@ use synod_kv::{KeyRange, Revision};
 use tonic::Code;
 
 use super::outlet::{AnswerKind, Outlet, Taken};
-use super::thread::{Request, Watches};
+use super::task::{Request, Watches};
 
 /// A stream that nobody outside sees. Its watches end with it.
 struct Waiting<'a> {
@@ -72,11 +72,11 @@ mod tests {
     use std::pin::pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Context, Poll, Wake, Waker};
-    use std::thread::JoinHandle;
     use std::time::Duration;
 
     use bytes::Bytes;
     use synod_kv::{Command, Compact, DeleteRange, Key, MemoryEngine, Put, Store};
+    use tokio::task::JoinHandle;
     use tokio::time::timeout;
 
     use super::super::{HubOptions, start};
@@ -99,15 +99,15 @@ mod tests {
         store: Store<MemoryEngine>,
         slot: u64,
         watches: Watches,
-        thread: JoinHandle<()>,
+        task: JoinHandle<()>,
     }
 
     impl World {
         fn new() -> Self {
             let (store, _) = Store::open(MemoryEngine::new()).unwrap();
             let (watches, (fatal, _)) = (Watches::default(), FatalSink::new());
-            let thread = start(&watches, store.reader(), HubOptions::default(), fatal).unwrap();
-            Self { store, slot: 0, watches, thread }
+            let task = start(&watches, store.reader(), HubOptions::default(), fatal);
+            Self { store, slot: 0, watches, task }
         }
 
         fn apply(&mut self, command: &Command) {
@@ -167,7 +167,7 @@ mod tests {
         assert!(count.0.load(Ordering::SeqCst) > woken);
         assert!(matches!(waits.poll(&mut context), Poll::Ready(Ok(()))));
         world.watches.stop();
-        world.thread.join().unwrap();
+        world.task.await.unwrap();
     }
 
     #[tokio::test]
@@ -181,7 +181,7 @@ mod tests {
         let waits = world.watches.changed([single("lock")], Flavor::default(), from);
         timeout(PATIENCE, waits).await.expect("told in time").unwrap();
         world.watches.stop();
-        world.thread.join().unwrap();
+        world.task.await.unwrap();
     }
 
     #[tokio::test]
@@ -190,6 +190,6 @@ mod tests {
         let waits = world.watches.changed([single("lock")], Flavor::default(), world.next());
         let (ended, ()) = tokio::join!(waits, async { world.watches.stop() });
         assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
-        world.thread.join().unwrap();
+        world.task.await.unwrap();
     }
 }

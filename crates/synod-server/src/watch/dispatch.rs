@@ -88,13 +88,14 @@ impl<E: Engine> Hub<E> {
         to: To,
         before: &Before<'_, E::Error>,
     ) -> Result<Vec<usize>, StorageError<E::Error>> {
-        let Self { options, streams, watches, live, lagging, touched, figures, .. } = self;
+        let Self { options, streams, watches, live, lagging, touched, told, figures, .. } = self;
         let index = match to {
             To::Live => live,
             To::Lagging(_) => lagging,
         };
+        let full = Vec::new();
         let mut offer =
-            Offer { options, streams, watches, touched, figures, revision, to, full: Vec::new() };
+            Offer { options, streams, watches, touched, told, figures, revision, to, full };
         let hits = hits(index, events);
         if hits.is_empty() {
             return Ok(offer.full);
@@ -131,6 +132,7 @@ struct Offer<'a> {
     streams: &'a mut slab::Slab<Stream>,
     watches: &'a mut slab::Slab<Watch>,
     touched: &'a mut Vec<usize>,
+    told: &'a mut usize,
     figures: &'a Figures,
     revision: Revision,
     to: To,
@@ -158,6 +160,7 @@ impl Offer<'_> {
             return;
         }
         one.is_quiet = false;
+        *self.told += 1;
         let alike = match stream.pending.last_mut() {
             Some(Outgoing::Events(last)) if Arc::ptr_eq(&last.block, block) => Some(last),
             _ => None,

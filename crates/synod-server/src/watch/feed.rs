@@ -14,7 +14,7 @@ use tonic::Status;
 use tonic::codegen::tokio_stream::Stream;
 
 use super::outlet::{Answer, AnswerKind, Events, Outlet, Taken};
-use super::thread::{Request, Watches};
+use super::task::{Request, Watches};
 
 /// The messages of a stream, as they are to be sent. Its watches end with it.
 pub(crate) struct Feed {

@@ -75,6 +75,10 @@ pub(super) struct Hub<E: Engine> {
     watch_bytes: usize,
     /// Who is to be woken for what was put into outlets.
     wakers: Vec<Waker>,
+    /// How often a watch was told an event in this step.
+    pub(super) told: usize,
+    /// The last step did not come to the end of what was applied.
+    is_behind: bool,
     pub(super) figures: Arc<Figures>,
 }
 
@@ -183,6 +187,8 @@ impl<E: Engine> Hub<E> {
             parked: 0,
             watch_bytes: 0,
             wakers: Vec::new(),
+            told: 0,
+            is_behind: false,
             figures,
         }
     }
@@ -192,15 +198,22 @@ impl<E: Engine> Hub<E> {
     /// # Errors
     /// If the engine fails.
     pub(super) fn step(&mut self, now: Instant) -> Result<bool, StorageError<E::Error>> {
-        let behind = self.follow()?;
+        self.told = 0;
+        self.is_behind = self.follow()?;
         self.catch_up()?;
-        if !behind {
+        if !self.is_behind {
             self.answer_progress();
         }
         self.note_progress(now);
         self.put_all();
         self.count();
-        Ok(behind || !self.by_cursor.is_empty())
+        Ok(self.is_behind || !self.by_cursor.is_empty())
+    }
+
+    /// Whether the next step may take long: it reads history, has fallen behind, or may tell as
+    /// many as the one before.
+    pub(super) fn next_step_is_long(&self) -> bool {
+        self.is_behind || !self.by_cursor.is_empty() || self.told > TOLD_MAX
     }
 
     /// Who is to be woken for what the steps before have put.
@@ -465,6 +478,9 @@ impl<E: Engine> Hub<E> {
 
 /// What answers that concern no watch, or all of a stream, have for an id.
 pub(super) const NO_WATCH: i64 = -1;
+
+/// To tell more watches than this takes about a millisecond.
+const TOLD_MAX: usize = 8192;
 
 /// What a stream keeps room for between two steps.
 const IDLE_ENTRIES: usize = 16;

@@ -162,7 +162,7 @@ impl Outlet {
         Some(self.slot.load(Ordering::Relaxed)).filter(|slot| *slot != NOWHERE)
     }
 
-    /// Only the hub's thread sets it, and only it reads it.
+    /// Only the hub's task sets it, and only it reads it.
     pub(super) fn set_slot(&self, slot: Option<usize>) {
         self.slot.store(slot.unwrap_or(NOWHERE), Ordering::Relaxed);
     }

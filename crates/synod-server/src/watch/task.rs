@@ -1,13 +1,13 @@
-//! The hub's thread, how it is spoken to, and what wakes it.
+//! The hub's task, how it is spoken to, and what wakes it.
 //!
-//! A thread and not a task: it reads history from disk. It sleeps until something was applied, a
-//! stream asks, or a note of progress is due. Who applies pays for one look at a flag while nobody
-//! watches, and else for one wake-up per slot.
+//! It sleeps until something was applied, a stream asks, or a note of progress is due. Who applies
+//! pays for one look at a flag while nobody watches, and else for one wake-up per slot.
+//!
+//! It runs where streams are served, so that who is told of an event is not one thread further away
+//! than the hub. A step that may read from disk, or that tells many, runs on a thread of its own.
 
-use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::thread::{JoinHandle, Thread};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -15,6 +15,9 @@ use synod_etcd::watch::WatchCreate;
 use synod_etcd::{EtcdError, Refusal};
 use synod_kv::{Engine, Reader, StorageError};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::{self, JoinHandle};
+use tokio::time::timeout_at;
 use tonic::Status;
 
 use super::hub::{Hub, HubOptions};
@@ -53,44 +56,38 @@ pub(crate) struct Watches {
 struct Shared {
     /// Bounded: a stream sends its next request when the former ones are answered, but for a few.
     notes: Mutex<Vec<Note>>,
-    thread: OnceLock<Thread>,
+    /// Wakes the hub.
+    news: Notify,
     /// Somebody watches.
     is_watched: AtomicBool,
     stopped: AtomicBool,
     figures: Arc<Figures>,
 }
 
-/// Starts the thread. Streams are woken on this task's runtime.
+/// Starts the task on the runtime this is called in. Streams are woken there, too.
 pub(crate) fn start<E: Engine>(
     watches: &Watches,
     reader: Reader<E>,
     options: HubOptions,
     fatal: FatalSink,
-) -> io::Result<JoinHandle<()>> {
+) -> JoinHandle<()> {
     let shared = Arc::clone(&watches.shared);
     let hub = Hub::new(reader, options, Arc::clone(&shared.figures));
     let delivery = Delivery::new(Handle::current());
-    let thread = std::thread::Builder::new().name("synod-watch".to_owned()).spawn({
-        let shared = Arc::clone(&shared);
-        move || {
-            if let Err(error) = run(hub, &shared, &delivery) {
-                fatal.tell(FatalReason::Store(error.to_string()));
-            }
+    tokio::spawn(async move {
+        if let Err(error) = run(hub, &shared, &delivery).await {
+            fatal.tell(FatalReason::Store(error.to_string()));
         }
-    })?;
-    let known = shared.thread.set(thread.thread().clone());
-    assert!(known.is_ok(), "a member has one hub");
-    Ok(thread)
+    })
 }
 
-fn run<E: Engine>(
+async fn run<E: Engine>(
     mut hub: Hub<E>,
     shared: &Shared,
     delivery: &Delivery,
 ) -> Result<(), StorageError<E::Error>> {
     loop {
         let mut notes = std::mem::take(&mut *shared.notes.lock()).into_iter();
-        let had_notes = notes.len() > 0;
         while let Some(note) = notes.next() {
             if let Note::Stop = note {
                 end(&hub, shared, notes);
@@ -98,7 +95,9 @@ fn run<E: Engine>(
             }
             take(&mut hub, shared, note);
         }
-        let more = match hub.step(Instant::now()) {
+        let (stepped, result) = step(hub).await;
+        hub = stepped;
+        let more = match result {
             Ok(more) => more,
             Err(error) => {
                 end(&hub, shared, notes);
@@ -109,15 +108,37 @@ fn run<E: Engine>(
         if hub.is_idle() {
             shared.is_watched.store(false, Ordering::SeqCst);
         }
-        if more || had_notes {
+        if more {
+            task::yield_now().await;
             continue;
         }
         match hub.next_due() {
+            // Whether it is due or there is news, the next step finds out.
             Some(due) => {
-                std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
+                let _ = timeout_at(due.into(), shared.news.notified()).await;
             }
-            None => std::thread::park(),
+            None => shared.news.notified().await,
         }
+    }
+}
+
+/// Does a piece of what there is to do, here or where it may take long; whether there is more.
+async fn step<E: Engine>(mut hub: Hub<E>) -> (Hub<E>, Result<bool, StorageError<E::Error>>) {
+    let is_long = hub.next_step_is_long();
+    let step = move || {
+        let result = hub.step(Instant::now());
+        (hub, result)
+    };
+    if !is_long {
+        return step();
+    }
+    match task::spawn_blocking(step).await {
+        Ok(stepped) => stepped,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that ends does not run it, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 
@@ -157,7 +178,7 @@ fn take<E: Engine>(hub: &mut Hub<E>, shared: &Shared, note: Note) {
                 Request::Progress => hub.ask_progress(stream),
             }
         }
-        Note::Stop => unreachable!("the thread has ended"),
+        Note::Stop => unreachable!("the task has ended"),
     }
 }
 
@@ -165,7 +186,7 @@ impl Watches {
     /// Something was applied. Called by the thread that applies.
     pub(crate) fn applied(&self) {
         if self.shared.is_watched.load(Ordering::SeqCst) {
-            self.shared.wake();
+            self.shared.news.notify_one();
         }
     }
 
@@ -174,7 +195,7 @@ impl Watches {
         &self.shared.figures
     }
 
-    /// Ends all streams, and the thread.
+    /// Ends all streams, and the task.
     pub(crate) fn stop(&self) {
         self.note(Note::Stop);
     }
@@ -183,7 +204,7 @@ impl Watches {
     pub(super) fn open(&self) -> Arc<Outlet> {
         let outlet = Arc::new(Outlet::new(Arc::clone(&self.shared.figures)));
         self.note(Note::Open(Arc::clone(&outlet)));
-        // The thread may have ended before it saw the note.
+        // The task may have ended before it saw the note.
         if self.shared.stopped.load(Ordering::SeqCst) {
             outlet.end(stopped());
         }
@@ -210,15 +231,7 @@ impl Watches {
             return;
         }
         self.shared.notes.lock().push(note);
-        self.shared.wake();
-    }
-}
-
-impl Shared {
-    fn wake(&self) {
-        if let Some(thread) = self.thread.get() {
-            thread.unpark();
-        }
+        self.shared.news.notify_one();
     }
 }
 
