@@ -307,12 +307,13 @@ impl Server {
                 warn!("the member did not end in time");
             }
         }
-        context.flush.stop();
-        let _ = tokio::task::spawn_blocking(move || flusher.join()).await;
-        let _ = watcher.await;
+        // Nobody reads what peers send any more.
         if let Some(transport) = context.transport.get() {
             transport.shutdown().await;
         }
+        context.flush.stop();
+        let _ = tokio::task::spawn_blocking(move || flusher.join()).await;
+        let _ = watcher.await;
         drop(folder);
         info!("stopped");
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            ┌────────────── pause, doubling ◀──────────────┐
-//!            ▼                                              │ failed
+//!            ▼                                              │ failed, or broken soon
 //!   ──▶ dial and greet ── welcome ──▶ write ── broken ──▶ dial at once
 //! ```
 
@@ -101,9 +101,13 @@ impl<U: Fn(u64) + Send + Sync> Dialler<U> {
             match dialled {
                 Ok(stream) => {
                     was_connected = true;
-                    pause = self.options.redial_pause_min;
+                    let connected = Instant::now();
                     self.serve(stream).await;
-                    continue;
+                    if connected.elapsed() >= self.options.redial_pause_max {
+                        pause = self.options.redial_pause_min;
+                        continue;
+                    }
+                    // It greets and then goes: it is about to stop, or takes two for one.
                 }
                 Err(error) => {
                     self.outbox.close();

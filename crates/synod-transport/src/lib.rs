@@ -20,7 +20,7 @@
 //!   sender: nothing here waits, and nothing is sent twice.
 //! * [`TransportHandle::send`] never blocks. Every queue is bounded, by frames and by bytes.
 //! * A peer whose process is gone is told of at once: a connection that breaks is dialled again
-//!   immediately, and if that is refused, nobody listens there any more.
+//!   immediately, unless it has just begun, and if that is refused, nobody listens there any more.
 //! * The sender given with a frame is who said hello: of this cluster, a known member, meaning us.
 //!   (Without TLS this guards against mistakes, not against forgers. With it, a connection begins
 //!   with a handshake, and the hello is read from whoever the certificates let in.)

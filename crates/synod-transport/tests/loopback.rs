@@ -296,6 +296,35 @@ async fn a_newer_connection_replaces_the_older() {
     }
 }
 
+/// Such a peer would be dialled as fast as it answers.
+#[tokio::test]
+async fn a_peer_that_greets_and_goes_is_not_dialled_at_once() {
+    let peer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (listening, _) = listen("127.0.0.1:0").await;
+    let hour = Duration::from_secs(3600);
+    let options = TransportOptions {
+        redial_pause_min: hour,
+        redial_pause_max: hour,
+        ..TransportOptions::default()
+    };
+    let at = peer.local_addr().unwrap().to_string();
+    let a = Member::start_with(options, 1, listening, &[(2, at)]);
+    for _ in Lane::ALL {
+        let (mut stream, _) = timeout(PATIENCE, peer.accept()).await.expect("in time").unwrap();
+        Greeting::read(&mut stream).await.unwrap();
+        let welcome = Greeting::Welcome(PeerIdentity { id: 2, incarnation: 1 }).encode();
+        stream.write_all(&welcome).await.unwrap();
+    }
+    until("both were connected, and are no more", || {
+        let lanes = Lane::ALL.map(|lane| a.lane(2, lane));
+        lanes.iter().all(|lane| lane.connects == 1 && !lane.connected)
+    })
+    .await;
+    let again = timeout(Duration::from_millis(50), peer.accept()).await;
+    assert!(again.is_err(), "it was dialled again");
+    a.handle.shutdown().await;
+}
+
 #[tokio::test]
 async fn strangers_have_a_bound_and_shut_no_member_out() {
     let (listening, address) = listen("127.0.0.1:0").await;
