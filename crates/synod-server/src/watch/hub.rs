@@ -480,7 +480,7 @@ impl<E: Engine> Hub<E> {
 pub(super) const NO_WATCH: i64 = -1;
 
 /// To tell more watches than this takes about a millisecond.
-const TOLD_MAX: usize = 8192;
+pub(super) const TOLD_MAX: usize = 8192;
 
 /// What a stream keeps room for between two steps.
 const IDLE_ENTRIES: usize = 16;

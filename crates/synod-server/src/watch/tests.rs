@@ -3,4 +3,5 @@
 
 mod defects;
 mod oracle;
+mod steps;
 mod world;
